@@ -32,7 +32,7 @@ log = PredictionLogger(
 def show_heading(request: gr.Request) -> str:
     """The heading that this session is to see."""
     session = str(request.session_hash)
-    return HEADINGS[log.assign(HEADING, session, session_id=session)]
+    return HEADINGS[log.assign(HEADING, request.username or session, session_id=session)]
 
 
 with gr.Blocks(title="Reviews") as app:

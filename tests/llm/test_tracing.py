@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from flytekit import Secret, map_task, task, workflow
 from flytekitplugins.wbmon import DriftCheck, current_run, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
-from flytekitplugins.wbmon.llm import analyse_steps, current_trace, read_spans, weave_init
+from flytekitplugins.wbmon.llm import (
+    CallLog,
+    CallPolicy,
+    analyse_steps,
+    call_attributes,
+    current_trace,
+    instrument_openai,
+    read_spans,
+    weave_init,
+)
 from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.settings import PROVIDERS
@@ -164,6 +174,105 @@ def test_one_request_is_one_trace_and_one_row_of_the_call_log(
     assert {"ask", "chain"} < set(steps)
     assert steps["chain"].tokens == 0
     assert steps[next(name for name in steps if "openai" in name)].tokens == 4
+
+
+def test_a_call_that_its_client_logs_too_is_one_row_the_clients(
+    server: WeaveServer, folder: Path
+) -> None:
+    asked: dict[str, Any] = {"model": "house", "messages": [{"role": "user", "content": "one two"}]}
+
+    async def ask_later(client: Any) -> None:
+        await client.chat.completions.create(**asked)
+        async for _ in await client.chat.completions.create(**asked, stream=True):
+            pass
+
+    with OpenAIServer() as model, CallLog(folder / "calls", "own") as log:
+        given: dict[str, Any] = {"base_url": model.url, "api_key": "x", "max_retries": 0}
+        plain = openai.OpenAI(**given)
+        client = instrument_openai(openai.OpenAI(**given), log)
+        elsewhere = instrument_openai(openai.OpenAI(**given), [].append)
+        later = instrument_openai(openai.AsyncOpenAI(**given), log)
+
+        @traced(server, patch=["openai"], call_log=str(folder / "calls"))
+        def ask() -> None:
+            for each in (client, plain, elsewhere):
+                with weave.attributes({"tenant": "acme"}):
+                    each.chat.completions.create(**asked)
+            list(client.chat.completions.create(**asked, stream=True))
+            thread = threading.Thread(target=lambda: client.chat.completions.create(**asked))
+            thread.start()
+            thread.join()
+            asyncio.run(ask_later(later))
+            model.script("429")
+            with pytest.raises(openai.RateLimitError):
+                client.chat.completions.create(**asked)
+
+        ask()
+        client.chat.completions.create(**asked)
+    rows = read_calls(folder / "calls").to_pylist()
+
+    assert len(rows) == len(model.requests) == 9
+    by_client = [row for row in rows if row["service"] == "own"]
+    assert [(row["attempts"], row["rate_limited"]) for row in by_client] == [
+        *[(1, False)] * 5, (1, True), (1, False),
+    ]  # fmt: skip
+    assert sum(row["gen_ai_usage_input_tokens"] or 0 for row in rows) == 16
+    assert [row["tenant"] for row in rows].count("acme") == 3
+    assert by_client[0]["trace_id"] == server.named("ask")[0]["trace_id"]
+
+
+def test_a_call_that_a_policy_logs_too_is_one_row(server: WeaveServer, folder: Path) -> None:
+    def ask(client: Any, log: Any) -> None:
+        CallPolicy(log=log, wait_s=0.001).call(
+            lambda name: client.chat.completions.create(
+                model=name, messages=[{"role": "user", "content": "one two"}]
+            ),
+            model="house",
+        )
+
+    with OpenAIServer() as model, CallLog(folder / "calls", "own") as log:
+        plain = openai.OpenAI(base_url=model.url, api_key="x", max_retries=0)
+
+        @traced(server, patch=["openai"], call_log=str(folder / "calls"))
+        def run() -> None:
+            model.script("429", "ok", "ok")
+            ask(plain, log)
+            ask(plain, None)
+
+        run()
+    rows = read_calls(folder / "calls").to_pylist()
+
+    assert [row["service"] for row in rows] == ["own", "run"]
+    assert [row["attempts"] for row in rows] == [2, None]
+    assert [row["gen_ai_usage_input_tokens"] for row in rows] == [2, 2]
+
+
+def test_parameters_and_attributes_of_a_traced_call_are_in_its_row(
+    server: WeaveServer, folder: Path
+) -> None:
+    with OpenAIServer() as model:
+        client = openai.OpenAI(base_url=model.url, api_key="x", max_retries=0)
+
+        @traced(server, patch=["openai"], call_log=str(folder / "calls"))
+        def ask() -> None:
+            with call_attributes(purpose="product"):
+                client.chat.completions.create(
+                    model="house",
+                    messages=[{"role": "user", "content": "one two"}],
+                    temperature=0.5,
+                    max_tokens=9,
+                    seed=3,
+                )
+                client.embeddings.create(model="vectors", input="one", encoding_format="float")
+
+        ask()
+    row, embedded = read_calls(folder / "calls").to_pylist()
+
+    found = [row[f"gen_ai_request_{name}"] for name in ("temperature", "max_tokens", "seed")]
+    assert found == [0.5, 9, 3]
+    assert (row["gen_ai_operation_name"], row["purpose"]) == ("chat", "product")
+    assert embedded["gen_ai_operation_name"] == "embeddings"
+    assert embedded["gen_ai_usage_output_tokens"] == 0
 
 
 @weave.op

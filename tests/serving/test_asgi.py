@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -20,6 +21,8 @@ from flytekitplugins.wbmon.serving import (
     SamplingPolicy,
     with_context,
 )
+from support import experiment_units
+from support.experiment_units import Visit
 from support.prediction_log import read_rows, total
 
 fastapi = pytest.importorskip("fastapi")
@@ -355,6 +358,41 @@ def test_an_app_without_lifespan_is_served_as_it_was(make_log: Make) -> None:
 
     assert sent[0]["status"] == 204
     assert dict(sent[0]["headers"])[b"x-request-id"]
+
+
+def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(
+    make_log: Make,
+) -> None:
+    log = make_log(user_key=experiment_units.KEY)
+    app = fastapi.FastAPI()
+
+    def who(request: Request) -> str:
+        return request.headers.get("x-user") or request.headers["x-session"]
+
+    @app.post("/answer")
+    async def answer(request: Request) -> str:
+        return log.assign(experiment_units.LAYOUT, who(request))
+
+    @app.post("/rate")
+    async def rated(request: Request, about: str, score: float) -> None:
+        session = request.headers["x-session"]
+        log.log_feedback(about, "thumbs", score=score, session_id=session, unit=who(request))
+
+    watched = PredictionLoggingMiddleware(app, log, user="x-user", session="x-session")
+
+    async def use(visit: Visit, score: float) -> None:
+        headers = {"x-session": visit.session} | ({"x-user": visit.user} if visit.user else {})
+        transport = httpx.ASGITransport(watched)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            given = await client.post("/answer", headers=headers)
+            about = given.headers["x-request-id"]
+            await client.post("/rate", params={"about": about, "score": score}, headers=headers)
+
+    loop = asyncio.new_event_loop()
+    experiment_units.rate_and_recount(
+        log, lambda visit, score: loop.run_until_complete(use(visit, score))
+    )
+    loop.close()
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-tenant": "victim", "x-user": "eve", "x-session": "0"}])

@@ -265,6 +265,58 @@ def test_what_a_killed_process_left_in_the_spool_is_sent_by_the_next(
     assert numbers(root) == [-1, *left]
 
 
+@BOTH
+def test_workers_of_a_pool_and_forked_children_that_close_nothing_have_sent_their_rows(
+    begin: str, tmp_path: Path
+) -> None:
+    # `local` is the URL of a store that is a folder; the log is sent there as to any bucket
+    root = f"local://{tmp_path}/log"
+    body = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+fork = multiprocessing.get_context("fork")
+with fork.Pool(2) as pool:
+    pool.map(write, range(10))
+    pool.close()
+    pool.join()
+with ProcessPoolExecutor(2, mp_context=fork) as executor:
+    list(executor.map(write, range(10, 20)))
+write(20)
+child = os.fork()
+if child == 0:
+    write(21)
+    while not counts()[0]:
+        time.sleep(0.01)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    run(code(begin, body, root), tmp_path)
+
+    assert numbers(root) == list(range(22))
+    assert segments(tmp_path / "spool") == []
+
+
+@BOTH
+def test_what_a_process_that_was_killed_just_now_left_is_sent_by_the_next(
+    begin: str, tmp_path: Path
+) -> None:
+    root = f"local://{tmp_path}/log"
+    kill = """
+import signal
+for i in range(5): write(i)
+while counts()[0] < 5:
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with running(code(begin, kill, root), home=tmp_path) as process:
+        process.communicate(timeout=60)
+    assert numbers(tmp_path / "spool") == list(range(5))
+    run(code(begin, "write(5)", root), tmp_path)
+
+    assert numbers(root) == list(range(6))
+    assert segments(tmp_path / "spool") == []
+
+
 def test_a_quiet_call_log_sends_its_segment_at_its_age(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,12 +41,16 @@ class OpenAIServer:
 
     Args:
         answer: Makes the text of an answer from the messages.
+
+    Attributes:
+        changes: What takes the place of fields of an answer, such as `usage`.
     """
 
     def __init__(self, answer: Callable[[list[Json]], str] = echo) -> None:
         self.answer = answer
         self.requests: list[Request] = []
         self.by_model: dict[str, str] = {}
+        self.changes: Json = {}
         self._script: list[str] = []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"app": self})
@@ -109,11 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/embeddings"):
             self._send(200, _embeddings(body))
         elif self.path.endswith("/responses"):
-            self._send(200, _response(body))
+            self._respond(body)
         elif body.get("stream"):
             self._stream(body, kind)
+        elif "prompt" in body:
+            self._send(200, _text_completion(body))
         else:
-            self._send(200, _completion(body, self.app.answer(body["messages"]), kind))
+            text = self.app.answer(body["messages"])
+            self._send(200, _completion(body, text, kind) | self.app.changes)
 
     def _error(self, status: int, code: str, wait: str = "") -> None:
         message = f"Rate limit reached for {code}" if status == 429 else code
@@ -121,12 +128,27 @@ class _Handler(BaseHTTPRequestHandler):
         error = {"error": {"message": message, "type": code, "code": code, "param": None}}
         self._send(status, error, headers)
 
-    def _stream(self, body: Json, kind: str) -> None:
+    def _respond(self, body: Json) -> None:
+        whole = _response(body) | self.app.changes
+        if not body.get("stream"):
+            self._send(200, whole)
+            return
+        self._begin_events()
+        text = {"type": "response.output_text.delta", "delta": "hello", "item_id": "m"}
+        text |= {"output_index": 0, "content_index": 0, "sequence_number": 1, "logprobs": []}
+        last = {"type": f"response.{whole['status']}", "sequence_number": 2, "response": whole}
+        self._event(text)
+        self._event(last)
+
+    def _begin_events(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
+
+    def _stream(self, body: Json, kind: str) -> None:
+        self._begin_events()
         words = self.app.answer(body["messages"]).split(" ")
         common = {"id": "c1", "object": "chat.completion.chunk", "created": 1}
         common |= {"model": f"{body['model']}-2026-01-01"}
@@ -181,6 +203,17 @@ def _completion(body: Json, text: str, kind: str) -> Json:
         "model": f"{body['model']}-2026-01-01",
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": _usage(body, len(text.split())),
+    }
+
+
+def _text_completion(body: Json) -> Json:
+    return {
+        "id": "t1",
+        "object": "text_completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "text": "hello", "finish_reason": "stop", "logprobs": None}],
+        "usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3},
     }
 
 

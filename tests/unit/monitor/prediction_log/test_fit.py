@@ -97,6 +97,13 @@ def test_a_column_of_anything_is_a_column(of: str, values: list[Any]) -> None:
         ("any", Number.ONE, 1),
         ("map<string,float64>", {"": 1, "a": "x"}, {"": 1.0}),
         ("documents", [{"id": 3, "text": "left out"}, 7], [{"id": "3"}]),
+        ("documents", ["a", 7], [{"id": "a", "rank": 1}, {"id": "7", "rank": 2}]),
+        (
+            "documents",
+            ["a", None, "its text " * 40, "b"],
+            [{"id": "a", "rank": 1}, {"id": "b", "rank": 4}],
+        ),
+        ("documents", "a", None),
         ("timestamp", "2026-01-01 00:00:00", "2026-01-01T00:00:00.000000+00:00"),
         ("timestamp", 1.0, None),
     ],

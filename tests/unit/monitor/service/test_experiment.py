@@ -258,6 +258,83 @@ def test_a_loud_unit_counts_once_and_other_ratings_do_not():
     assert (control.n_exposed, control.n_measured, control.mean) == (2, 2, 0.5)
 
 
+def seen(unit, session, variant) -> dict:
+    """An exposure as this release writes it, or without a unit as earlier ones did."""
+    row = exposure_row("layout", unit or session, variant, tenant=None, session_id=session)
+    return {**row, "unit": unit}
+
+
+def said(unit, session, score, number=0) -> dict:
+    return {**rating(session, score, number=number), "unit": unit}
+
+
+@pytest.mark.parametrize(
+    ("rows", "exposed", "measured", "mean"),
+    [
+        pytest.param(
+            [
+                seen("ann", "s1", "old"), said("ann", "s1", 1.0),
+                seen("bob", "s1", "old"), said("bob", "s1", 0.0, 1),
+            ],
+            2, 2, 0.5, id="two users of one session",
+        ),
+        pytest.param(
+            [seen("ann", "s1", "old"), said("ann", "s1", 1.0), said("ann", "s2", 0.0)],
+            1, 1, 0.5, id="a user of two sessions",
+        ),
+        pytest.param(
+            [seen("ann", None, "old"), said("ann", "s1", 1.0), said("eve", "s2", 0.0)],
+            1, 1, 1.0, id="a unit that was never exposed",
+        ),
+        pytest.param(
+            [seen("ann", "s1", "old"), said("other", "s1", 1.0)],
+            1, 1, 1.0, id="a rating under another unit in the session that was exposed",
+        ),
+        pytest.param(
+            [seen("ann", "s1", "old"), said(None, "s1", 1.0)],
+            1, 1, 1.0, id="a rating that somebody else wrote, by its session",
+        ),
+        pytest.param(
+            [seen(None, "s1", "old"), said(None, "s1", 1.0), said("h(s1)", "s1", 0.0, 1)],
+            1, 1, 0.5, id="exposed by an earlier release, rated before and after the update",
+        ),
+        pytest.param(
+            [seen(None, "s1", "old"), seen("h(s1)", "s1", "old"), said("h(s1)", "s1", 1.0)],
+            1, 1, 1.0, id="exposed before and after the update",
+        ),
+        pytest.param(
+            [seen(None, "s1", "old"), said(None, "s1", 1.0), said(None, None, 0.0)],
+            1, 1, 1.0, id="an earlier release",
+        ),
+    ],
+)  # fmt: skip
+def test_a_unit_counts_once_in_whatever_way_its_rows_name_it(rows, exposed, measured, mean):
+    table = log_table("feedback", [{**row, "timestamp": AT} for row in rows])
+
+    (control,) = compare(table).variants
+
+    assert (control.n_exposed, control.n_measured, control.mean) == (exposed, measured, mean)
+
+
+def test_ratings_that_name_nobody_are_told():
+    rows = [seen("ann", "s1", "old"), *(said(None, None, 1.0, i) for i in range(3))]
+    report = compare(log_table("feedback", [{**row, "timestamp": AT} for row in rows]))
+
+    assert report.variants[0].n_measured == 0
+    assert "3 ratings name neither a unit nor a session" in report.reason
+    assert "neither" not in compare(log({"old": [1.0], "new": [0.0]})).reason
+
+
+def test_a_table_without_the_column_of_units_is_read_by_its_sessions():
+    table = log({"old": [1.0, 0.0, 1.0], "new": [0.0]})
+    sessions = pa.array([unit or session for unit, session in zip(
+        table["unit"].to_pylist(), table["session_id"].to_pylist(), strict=True
+    )])  # fmt: skip
+    plain = table.drop_columns(["unit", "session_id"]).append_column("session_id", sessions)
+
+    assert compare(plain) == compare(table)
+
+
 def test_one_unit_has_a_mean_and_no_interval_and_equal_units_no_p_value():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,6 +6,7 @@ import inspect
 import json
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +24,14 @@ from flytekitplugins.wbmon.serving import (
     monitor_gradio,
 )
 from flytekitplugins.wbmon.serving.adapters.summarise import answer_columns, outline
+from support import experiment_units
+from support.experiment_units import Visit
 from support.prediction_log import read_rows
 from support.waiting import wait_until
 
 gr = pytest.importorskip("gradio")
+from gradio.context import LocalContext  # noqa: E402 - after the skip
+
 PAGE = SimpleNamespace(session_hash="s1", username=None)
 
 
@@ -239,6 +244,64 @@ def test_feedback_joins_its_prediction_and_the_last_word_counts(
     assert {row["request_id"] for row in said} == {name}
     assert said[2]["comment"] == "ring me: [PHONE]"
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("shown", [None, ShownPredictions()], ids=["by its id", "by its page"])
+def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(
+    shown: ShownPredictions | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gr, "Info", lambda _: None)
+    log = PredictionLogger("ui", str(tmp_path), user_key=experiment_units.KEY)
+    answer = monitor_gradio(str.upper, log, experiment=experiment_units.LAYOUT, shown=shown)
+    thumb = gradio_feedback(log, shown=shown)
+
+    def rate(visit: Visit, score: float) -> None:
+        page: Any = SimpleNamespace(session_hash=visit.session, username=visit.user)
+        if shown is None:
+            thumb(page, answer(page, "a")[1], score)
+        else:
+            context = copy_context()
+            context.run(LocalContext.request.set, page)
+            context.run(answer, "a")
+            thumb(page, score)
+
+    experiment_units.rate_and_recount(log, rate)
+
+
+@pytest.mark.parametrize(
+    ("login", "user"),
+    [(None, None), ({"userinfo": {"preferred_username": "ann", "name": "Ann"}}, "ann")],
+)
+def test_the_user_of_a_login_button_is_the_user(
+    log: PredictionLogger, login: dict[str, Any] | None, user: str | None
+) -> None:
+    session = {"session": {"oauth_info": login}} if login else {}
+    page = gr.Request(SimpleNamespace(scope=session), session_hash="s1")
+    profile = gr.OAuthProfile(
+        {"name": "Ann", "preferred_username": "ann", "profile": "p", "picture": "q"}
+    )
+    greet = monitor_gradio(lambda text, who: text, log, experiment=SHAPE)
+    greet(page, "hi", profile)
+
+    (row,) = rows(log)
+    assert row["input_text"] == '{"text":"hi"}'
+    assert row["variant"] == SHAPE.variant(user or "s1")
+    assert ("user_hash" in row) == (user is not None)
+
+
+def test_a_unit_that_cannot_be_told_costs_neither_the_answer_nor_the_rating(
+    log: PredictionLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(page: Any) -> str:
+        raise KeyError("no such header")
+
+    monkeypatch.setattr(gr, "Info", lambda _: None)
+    value, name = monitor_gradio(add, log, experiment=SHAPE, unit=nobody)(PAGE, 1)
+    gradio_feedback(log, score=1.0, unit=nobody)(PAGE, name)
+
+    assert value == 2
+    assert [row["session_id"] for row in rows(log, "feedback")] == ["s1"]
+    assert log.stats.failed == 2
 
 
 def test_what_is_large_is_written_as_what_it_is() -> None:

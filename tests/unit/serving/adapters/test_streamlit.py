@@ -8,6 +8,8 @@ import pytest
 
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.serving.adapters.streamlit import StreamlitSession
+from support import experiment_units
+from support.experiment_units import Visit
 from support.prediction_log import read_rows
 
 LAYOUT = Experiment(name="layout", variants={"a": 0.5, "b": 0.5})
@@ -100,3 +102,117 @@ def test_streamlit_ends_scripts_by_these_names() -> None:
     ends = pytest.importorskip("streamlit.runtime.scriptrunner_utils.exceptions")
     assert issubclass(ends.RerunException, BaseException)
     assert issubclass(ends.StopException, BaseException)
+
+
+def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(tmp_path: Path) -> None:
+    log = PredictionLogger("ui", str(tmp_path), user_key=experiment_units.KEY)
+
+    def rate(visit: Visit, score: float) -> None:
+        visit.state.setdefault("id", visit.session)
+        session = StreamlitSession(log, visit.state, user=visit.user)
+        session.page("Home")
+        session.variant(experiment_units.LAYOUT)
+        with session.request("answer", text="a"):
+            pass
+        session.feedback(score=score)
+
+    experiment_units.rate_and_recount(log, rate)
+
+
+def test_a_rating_after_the_login_is_of_the_variant_that_was_shown_before(
+    log: PredictionLogger,
+) -> None:
+    state: dict[str, Any] = {}
+    session = StreamlitSession(log, state)
+    session.variant(LAYOUT)
+    with session.request("judge"):
+        pass
+    session = StreamlitSession(log, state, user="ann")
+    session.variant(LAYOUT)
+    session.feedback(score=1.0)
+
+    anonymous, known, rating = rows(log)
+    assert rating["unit"] == anonymous["unit"] != known["unit"]
+    assert rating["session_id"] == anonymous["session_id"] == known["session_id"]
+
+
+def chat(destination: str) -> None:
+    """A script as Streamlit runs it: a chat that streams, with thumbs, a fragment and a form."""
+    import streamlit as st
+
+    from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy, streamlit_session
+
+    @st.cache_resource
+    def prediction_log() -> PredictionLogger:
+        return PredictionLogger("ui", destination, sampling=SamplingPolicy(rate=1.0))
+
+    st.session_state["log"] = prediction_log()
+    session = streamlit_session(prediction_log())
+    session.page("Chat")
+    answers = st.session_state.setdefault("answers", [])
+    for answer, name in answers:
+        st.chat_message("assistant").write(answer)
+        session.feedback(score=st.feedback("thumbs", key=name), request_id=name)
+    if asked := st.chat_input("Ask"):
+        with st.chat_message("assistant"), session.request("answer", asked=asked) as request:
+            answer = st.write_stream(f"{word} " for word in asked.split())
+            request.set(output_text=answer)
+        answers.append((answer, request.request_id))
+        st.rerun()
+
+    @st.fragment
+    def ask_again() -> None:
+        if st.button("Again", key="again"):
+            with session.request("again"):
+                session.interaction("again")
+
+    ask_again()
+    with st.form("rate"):
+        stars = st.slider("Stars", 0, 5, key="stars")
+        if st.form_submit_button("Rate"):
+            session.feedback("stars", score=stars, request_id=answers[0][1])
+    if st.button("Stop", key="stop"):
+        with session.request("stopped"):
+            st.stop()
+
+
+def test_an_app_of_chats_fragments_and_forms_logs_each_thing_once_for_each_tab(
+    tmp_path: Path,
+) -> None:
+    testing = pytest.importorskip("streamlit.testing.v1")
+    tabs = [testing.AppTest.from_function(chat, args=(str(tmp_path),)).run() for _ in range(2)]
+    for tab, texts in zip(tabs, (["one two", "three"], ["four"]), strict=True):
+        for text in texts:
+            tab.chat_input[0].set_value(text).run()
+    first, second = tabs
+    asked = [name for _, name in first.session_state["answers"]]
+    for name, score in ((asked[0], 1), (asked[1], 0), (asked[1], 1)):
+        first.session_state[name] = score
+        first.run()
+    first.button(key="again").click().run()
+    first.slider(key="stars").set_value(4)
+    first.button[-2].click().run()
+    first.run()
+    second.button(key="stop").click().run()
+    assert not first.exception
+    assert not second.exception
+    first.session_state["log"].close()
+
+    found = read_rows(tmp_path)
+    assert [(row["route"], row.get("output_text"), row.get("error_type")) for row in found] == [
+        ("answer", "one two ", None),
+        ("answer", "three ", None),
+        ("answer", "four ", None),
+        ("again", None, None),
+        ("stopped", None, "client_disconnect"),
+    ]
+    tab_of = {row["session_id"]: row["route"] for row in found}
+    assert [*tab_of.values()] == ["again", "stopped"]
+    said = [row for row in read_rows(tmp_path, "feedback") if row["source"] == "user"]
+    assert [(row["name"], row["request_id"], row["score"]) for row in said] == [
+        ("thumbs", asked[0], 1),
+        ("thumbs", asked[1], 0),
+        ("thumbs", asked[1], 1),
+        ("stars", asked[0], 4),
+    ]
+    assert {row["session_id"] for row in said} == {found[0]["session_id"]}

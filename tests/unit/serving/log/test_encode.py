@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
 from flytekitplugins.wbmon.serving.log.encode import RowEncoder, without_ragged_end
 from flytekitplugins.wbmon.serving.log.request import Request
-from flytekitplugins.wbmon.serving.log.screen import Screen
 
 MAIL = "me@x.com"
 

@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
 )
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.storage.segments import upload
+from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 from support.prediction_log import read_rows, segments, total
 from support.waiting import wait_until
 
@@ -520,9 +521,9 @@ def test_segments_go_to_a_url_and_stay_here_until_they_are_seen_there(tmp_path: 
 def test_the_last_word_of_a_process_leaves_alone_what_another_may_still_write_to(
     tmp_path: Path, orphan_after_s: str, *, stays: bool
 ) -> None:
-    opened = tmp_path / "open" / "digits" / "quiet-1-000000.jsonl"
-    opened.parent.mkdir(parents=True)
-    opened.write_text('{"kind":"window"}\n')
+    writer = SegmentWriter(tmp_path, "digits", "quiet", max_bytes=1000, max_age_s=7200)
+    writer.append(b'{"kind":"window"}\n', time.time())
+    (opened,) = segments(tmp_path, "open")
     quiet_since = time.time() - 5400
     os.utime(opened, (quiet_since, quiet_since))
     sealed = str(tmp_path / "sealed" / "digits")
@@ -548,3 +549,53 @@ def test_a_url_that_cannot_be_reached_costs_no_row(
     while "could not be sent" not in caplog.text and time.monotonic() < until:
         time.sleep(0.01)
     assert "could not be sent" in caplog.text
+
+
+@pytest.mark.parametrize("key", [None, "secret"])
+def test_a_unit_is_a_hash_that_is_the_same_in_every_log_with_the_key(
+    make: Make, tmp_path: Path, key: str | None
+) -> None:
+    layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+    for log in (make(user_key=key), make(user_key=key, instance="other")):
+        log.assign(layout, "ann@corp.com", session_id="s1")
+        log.log_feedback("r1", "thumbs", score=1.0, unit="ann@corp.com")
+        log.log_event("page_view", session_id="s1", unit="ann@corp.com")
+        with log.request("predict", user="ann@corp.com"):
+            log.log_prediction(prediction=1)
+        log.close()
+
+    feedback = read_rows(tmp_path, "feedback")
+    assert len({row["unit"] for row in feedback}) == 1
+    assert {row.get("session_id") for row in feedback} == {"s1", None}
+    users = {row.get("user_hash") for row in read_rows(tmp_path)}
+    assert users == ({None} if key is None else {feedback[0]["unit"]})
+    assert not any(b"ann" in path.read_bytes() for path in segments(tmp_path))
+
+
+def test_feedback_on_a_session_is_replaced_by_the_same_user_only(
+    make: Make, tmp_path: Path
+) -> None:
+    log = make()
+    for unit in (None, "s1", "ann", "bob", "ann"):
+        log.log_feedback(None, "stars", score=5, session_id="s1", unit=unit)
+    log.log_feedback(None, "bought", score=1, unit="ann")
+    log.close()
+
+    anonymous, same, ann, bob, again, bought = read_rows(tmp_path, "feedback")
+    assert anonymous["feedback_id"] == same["feedback_id"]
+    assert "s1" not in anonymous["feedback_id"]
+    assert anonymous["unit"] == same["unit"]
+    assert ann["feedback_id"] == again["feedback_id"]
+    assert len({row["feedback_id"] for row in (anonymous, ann, bob, bought)}) == 4
+    assert bought["unit"] == ann["unit"]
+    assert "ann" not in str(read_rows(tmp_path, "feedback"))
+
+
+def test_an_exposure_is_of_the_session_whose_request_is_served(make: Make, tmp_path: Path) -> None:
+    log = make()
+    layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+    with log.request("predict", session_id="s1"):
+        log.assign(layout, "ann")
+    log.close()
+
+    assert only_row(tmp_path, "feedback")["session_id"] == "s1"

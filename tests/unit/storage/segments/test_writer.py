@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.storage.segments.owner import has_dead_writer
 from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 from support.prediction_log import segments
 
@@ -67,6 +68,21 @@ def test_a_write_that_fails_halfway_leaves_no_half_line(
 
     (path,) = segments(tmp_path, "sealed")
     assert path.read_bytes() == b"whole\nnext\n"
+
+
+def test_a_segment_is_a_dead_writers_when_no_process_holds_it_open(tmp_path: Path) -> None:
+    segment = writer(tmp_path)
+    segment.append(b"a\n", MIDNIGHT)
+    (path,) = segments(tmp_path, "open")
+    empty = path.with_name("empty-1-000000.jsonl")
+    empty.touch()
+    while_written = has_dead_writer(path)
+    segment.abandon()
+
+    assert not while_written
+    assert has_dead_writer(path)
+    assert not has_dead_writer(empty), "its writer may be about to lock it"
+    assert not has_dead_writer(path.with_name("gone.jsonl"))
 
 
 def test_a_tail_is_replaced_by_the_next_lines_and_goes_on_behind_the_last(tmp_path: Path) -> None:

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.llm.openai_columns import answer_columns, content_of
 from flytekitplugins.wbmon.llm.policy import CallPolicy
+from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import (
+    answer_columns,
+    content_of,
+    parameter_columns,
+)
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
 from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import prompt_digest
@@ -145,13 +149,15 @@ async def _ask(
     async def request(name: str) -> Any:
         create = client.chat.completions.create
         asked = {"model": name, "messages": messages, **parameters}
-        # `instrument_openai` may have wrapped it
+        # Weave may have wrapped it
         if inspect.iscoroutinefunction(inspect.unwrap(create)):
             return await create(**asked)
         # a blocking client must not stop the other calls of the event loop
         return await asyncio.to_thread(create, **asked)
 
-    completion = await (policy.acall(request, model=model) if policy else request(model))
+    # for a policy that logs: it knows no parameters
+    with call_attributes(**parameter_columns(parameters)):
+        completion = await (policy.acall(request, model=model) if policy else request(model))
     columns = answer_columns(completion)
     counts = {
         name: columns.get(f"gen_ai_usage_{name}")

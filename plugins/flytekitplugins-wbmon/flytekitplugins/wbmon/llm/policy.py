@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, WbmonError, error_type
 from flytekitplugins.wbmon.llm.circuit_breaker import CircuitBreaker
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
+from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import answer_columns
 from flytekitplugins.wbmon.monitor.llm.calls.row import (
     Attempt,
     CallScope,
@@ -153,13 +154,14 @@ class CallPolicy:
             Exception: The last error of the last model, unchanged.
         """
         call = _CallState(policy=self, model=model)
-        with call_scope() as scope:
+        with call_scope(self.log) as scope:
             for name in call.models(scope):
                 retrying = self._retrying(call)
                 try:
                     for attempt in retrying:
                         with attempt, call.attempt(name, attempt):
-                            return request(name)
+                            call.answer = request(name)
+                            return call.answer
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
                     call.record_failure(name, error)
             raise call.error(scope)
@@ -168,13 +170,14 @@ class CallPolicy:
     async def acall(self, request: Callable[[str], Awaitable[T]], *, model: str) -> T:
         """Make a call with a coroutine function; see `call`."""
         call = _CallState(policy=self, model=model)
-        with call_scope() as scope:
+        with call_scope(self.log) as scope:
             for name in call.models(scope):
                 retrying = self._retrying(call, is_async=True)
                 try:
                     async for attempt in retrying:
                         with attempt, call.attempt(name, attempt):
-                            return await asyncio.wait_for(request(name), call.left_s)
+                            call.answer = await asyncio.wait_for(request(name), call.left_s)
+                            return call.answer
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
                     call.record_failure(name, error)
             raise call.error(scope)
@@ -201,6 +204,7 @@ class _CallState:
     model: str
     begun: float = field(default_factory=time.monotonic)
     made: list[Attempt] = field(default_factory=list)
+    answer: Any = None
     last_error: Exception | None = None
     is_over: bool = False
     is_done: bool = False
@@ -291,8 +295,7 @@ class _CallState:
         self._log(scope, failed=failed)
 
     def _log(self, scope: CallScope, *, failed: bool) -> None:
-        # an instrumented client has already written its own row into the scope
-        if self.policy.log is None or scope.rows or not self.made:
+        if self.policy.log is None or scope.is_logged or not self.made:
             return
         last = self.made[-1]
         row = new_row(
@@ -305,8 +308,16 @@ class _CallState:
             fallback_from=self.model if last.model != self.model else None,
             error_type=last.error_type if failed else None,
             attempt_log=[each.to_row() for each in self.made],
+            **self._answered(),
         )
         scope.rows.append((row, self.policy.log))
+
+    def _answered(self) -> dict[str, Any]:
+        """The columns of an answer in OpenAI's form; of any other, none are known."""
+        try:
+            return answer_columns(self.answer)
+        except Exception:  # noqa: BLE001 - of any type
+            return {}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -28,8 +28,8 @@ class Lock(Protocol):
 class Log(Protocol):
     """A log that lives as long as its process."""
 
-    def close(self) -> object:
-        """Write the remaining rows."""
+    def close(self, timeout: float = ...) -> object:
+        """Write the remaining rows within `timeout` seconds."""
 
     def begin_anew(self) -> None:
         """In a forked child: drop the parent's rows and files, which the parent writes itself."""
@@ -66,7 +66,8 @@ def close_with_child() -> None:
     # once in each process: several logs may begin, and a child may have children
     if [os.getpid()] != _FOLLOWED:
         _FOLLOWED[:] = [os.getpid()]
-        Finalize(None, _close_all, exitpriority=0)
+        # bounded, because the parent waits for it
+        Finalize(None, _close_all, (_PATIENCE_S,), exitpriority=0)
 
 
 @contextmanager
@@ -84,9 +85,12 @@ def patiently(lock: Lock) -> Iterator[None]:
             lock.release()
 
 
-def _close_all() -> None:
+def _close_all(timeout_s: float | None = None) -> None:
     for log in list(_OPEN):
-        log.close()
+        if timeout_s is None:
+            log.close()
+        else:
+            log.close(timeout_s)
 
 
 def _begin_all_anew() -> None:

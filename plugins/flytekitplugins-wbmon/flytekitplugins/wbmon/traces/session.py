@@ -305,7 +305,11 @@ def _start(
     session._store_url = store_url(settings.run.offline_store, identity)  # noqa: SLF001 - our own
     session._timeout_s = settings.run.delivery_timeout_s  # noqa: SLF001 - our own
     if settings.call_log:
-        session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
+        session._rows = CallRows(  # noqa: SLF001 - our own
+            settings.call_log,
+            service=identity.task_name or "task",
+            current_call=weave_client.current_call,
+        )
     if key is None:
         why = "offline, as asked" if session._is_offline else "there is no W&B key"  # noqa: SLF001
         session._why_unsent = why  # noqa: SLF001 - our own

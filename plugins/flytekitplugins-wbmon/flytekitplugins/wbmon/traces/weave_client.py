@@ -47,6 +47,7 @@ __all__ = [
     "activate",
     "address",
     "as_call",
+    "current_call",
     "finish",
     "offline_client",
     "patch",
@@ -168,6 +169,17 @@ def _is_empty(value: Any) -> bool:
 
 def _say_broken(what: str, error: Exception) -> None:
     say_once(f"weave {weave_version()}: {what} ({type(error).__name__}: {error})")
+
+
+def current_call() -> Any:
+    """The innermost call that the running code is in; None outside of any."""
+    import weave
+
+    try:
+        return weave.get_current_call()
+    except Exception as error:  # noqa: BLE001 - whatever another release does
+        _say_broken("a call that its client logs may be logged twice", error)
+        return None
 
 
 def finish(client: Any) -> None:

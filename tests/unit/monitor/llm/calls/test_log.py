@@ -19,6 +19,8 @@ from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_row
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
+from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 from support.child import result_of
 
 
@@ -92,9 +94,10 @@ def test_attributes_nest_and_an_unknown_one_is_refused() -> None:
 
 def test_requests_of_one_call_are_one_row() -> None:
     rows: list[dict[str, Any]] = []
-    with call_scope():
-        emit(row(attempts=1, rate_limited=True, latency_ms=1.0), rows.append)
-        emit(row(attempts=1, latency_ms=2.0), rows.append)
+    with call_scope() as scope:
+        for request in ({"rate_limited": True, "latency_ms": 1.0}, {"latency_ms": 2.0}):
+            scope.begin()
+            emit(row(attempts=1, **request), rows.append, scope)
 
     assert len(rows) == 1
     assert (rows[0]["attempts"], rows[0]["rate_limited"]) == (2, True)
@@ -198,3 +201,101 @@ def test_a_file_system_of_the_callers_own_is_written_to_and_read_from(tmp_path: 
 
     assert read_calls("vault://calls", filesystem=vault)["tenant"].to_pylist() == ["acme"]
     assert list(tmp_path.glob("sealed/ask/*")) == []
+
+
+MAIL = "a@b.com"
+ALL = SamplingPolicy(rate=1.0)
+
+
+def test_every_text_of_a_call_is_redacted_unless_the_opposite_is_asked_for(tmp_path: Path) -> None:
+    texts = {
+        "input_text": [{"role": "user", "content": f"I am {MAIL}"}],
+        "output_text": f"mail {MAIL}",
+        "error_text": f"no {MAIL}",
+        "prediction": MAIL,
+        "cat_features": {"from": MAIL, "password": "hunter2"},
+    }
+    with CallLog(tmp_path / "hidden", "ask") as log:
+        log.log_call(row(**texts))
+    with CallLog(tmp_path / "clear", "ask", redactor=None) as log:
+        log.log_call(row(**texts))
+    hidden, clear = (
+        json.loads(next((tmp_path / name).rglob("*.jsonl")).read_text())
+        for name in ("hidden", "clear")
+    )
+
+    assert hidden["redactions"] == 6
+    assert not {MAIL, "hunter2"} & set(json.dumps(hidden).split('"'))
+    assert MAIL not in json.dumps(hidden)
+    assert clear["redactions"] == 0
+    assert json.dumps(clear).count(MAIL) == 5
+
+
+def test_a_redactor_that_fails_costs_its_text_and_not_the_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def text(self, text: str) -> tuple[str, int]:
+            if "secret" in text:
+                raise ValueError(text)
+            return text, 0
+
+    with CallLog(tmp_path, "ask", redactor=Broken()) as log:
+        for _ in range(2):
+            log.log_call(row(input_text="a secret", output_text="nothing", tenant="acme"))
+    first, _ = read_calls(tmp_path).to_pylist()
+
+    assert (first["input_text"], first["output_text"]) == (None, "nothing")
+    assert (first["tenant"], log.n_rows, log.n_failed) == ("acme", 2, 0)
+    assert [record.message for record in caplog.records] == [
+        "texts that cannot be redacted are left out (ValueError)"
+    ]
+
+
+def test_documents_given_by_their_ids_have_ranks(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log, call_attributes(retrieved_documents=["doc-7", "doc-2"]):
+        log.log_call(row())
+
+    assert read_calls(tmp_path)["retrieved_documents"].to_pylist() == [
+        [{"id": "doc-7", "rank": 1, "score": None}, {"id": "doc-2", "rank": 2, "score": None}]
+    ]
+
+
+def test_a_call_that_ends_in_the_midst_of_another_being_written_is_written_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        append, left = SegmentLog.append, [row(tenant="inner")]
+
+        def interrupted(self: SegmentLog, *given: Any) -> None:
+            if left:  # as the garbage collector does, which ends a stream that nobody reads
+                log.log_call(left.pop())
+            append(self, *given)
+
+        monkeypatch.setattr(SegmentLog, "append", interrupted)
+        log.log_call(row(tenant="outer"))
+
+    assert read_calls(tmp_path)["tenant"].to_pylist() == ["outer", "inner"]
+    assert log.n_rows == 2
+
+
+def test_names_that_must_be_hidden_are_one_in_both_logs(tmp_path: Path) -> None:
+    predictions = PredictionLogger("ask", str(tmp_path / "a"), sampling=ALL, user_key="k")
+    predictions.log_prediction(prediction=1, session_id=MAIL, tenant="acme")
+    predictions.close()
+    with CallLog(tmp_path / "b", "ask", user_key="k") as log:
+        log.log_call(row(session_id=MAIL, tenant="acme", prompt_name=MAIL))
+    (prediction,) = read_calls(tmp_path / "a").to_pylist()
+    (call,) = read_calls(tmp_path / "b").to_pylist()
+
+    assert (call["session_id"], call["tenant"]) == (prediction["session_id"], "acme")
+    assert MAIL not in (call["session_id"], call["prompt_name"])
+
+
+def test_features_of_a_call_that_are_texts_are_categories(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        log.log_call(row(features={"n": 3, "topic": "billing"}, prediction=0.5, truncated=None))
+    found = json.loads(next(tmp_path.rglob("*.jsonl")).read_text())
+
+    assert (found["features"], found["cat_features"]) == ({"n": 3}, {"topic": "billing"})
+    assert (found["prediction"], found["truncated"]) == (0.5, False)

@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_form
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
 # whole numbers of more digits fit into no decimal of Arrow
 _MOST_DIGITS = 76
+_LONGEST_ID = 256
 # a decimal may say in a few letters what takes gigabytes to write out
 _MAX_EXPONENT = 1000
 
@@ -207,6 +208,16 @@ def _list(inner: str, value: Any) -> list[Any] | None:
     return [fitted for item in value if (fitted := fit(inner, item)) is not None]
 
 
+def _documents(value: Any) -> list[dict[str, Any]] | None:
+    """Documents as mappings; or a list of ids, where the rank of each is its place."""
+    listed = None if isinstance(value, str | Mapping) else list(value)
+    if listed is None or any(isinstance(item, Mapping) for item in listed):
+        return _list("document", value)
+    ids = enumerate((fit("string", item) for item in listed), 1)
+    # what is longer is the text of a document
+    return [{"id": id_, "rank": rank} for rank, id_ in ids if id_ and len(id_) <= _LONGEST_ID]
+
+
 def _struct(types: Mapping[str, str], value: Any) -> dict[str, Any] | None:
     return fit_row(types, value) if isinstance(value, Mapping) else None
 
@@ -232,6 +243,6 @@ _SINGLE: Mapping[str, Callable[[Any], Any]] = {
     "timestamp": utc,
     "any": _any,
     "document": partial(_struct, _DOCUMENT),
-    "documents": partial(_list, "document"),
+    "documents": _documents,
     "histogram": partial(_struct, _HISTOGRAM),
 }

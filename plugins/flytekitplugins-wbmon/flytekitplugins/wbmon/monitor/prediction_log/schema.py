@@ -108,6 +108,7 @@ CALL_COLUMNS: Mapping[str, str] = {
     "gen_ai_request_top_p": "float64",
     "gen_ai_request_max_tokens": "int64",
     "gen_ai_request_seed": "int64",
+    "openai_response_service_tier": "string",
 }
 """Additional columns of the log of language model calls; each may be absent.
 

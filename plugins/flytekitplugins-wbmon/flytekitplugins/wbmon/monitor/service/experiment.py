@@ -38,6 +38,7 @@ class _Units(NamedTuple):
         n_crossed: Number of units with several variants.
         n_unreadable: Number of their ratings without a finite score.
         n_before: Number of their ratings from before they entered.
+        n_nameless: Number of ratings that name neither a unit nor a session.
     """
 
     variant: dict[str, str]
@@ -45,6 +46,7 @@ class _Units(NamedTuple):
     n_crossed: int
     n_unreadable: int
     n_before: int
+    n_nameless: int
 
 
 class Arm(NamedTuple):
@@ -120,7 +122,10 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
         min_units=plan.min_units,
         reason="",
     )
-    return replace(report, reason="; ".join(_said(report, seen, rule.flaw)))
+    said = [*_said(report, seen, rule.flaw)]
+    if seen and units.n_nameless:
+        said.append(f"{units.n_nameless:,} ratings name neither a unit nor a session")
+    return replace(report, reason="; ".join(said))
 
 
 def compare_arms(
@@ -150,7 +155,7 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
     entered: dict[str, Any] = {}
     variants: dict[str, list[str]] = {}
     scores: dict[str, list[float]] = {}
-    n_unreadable = n_before = 0
+    n_unreadable = n_before = n_nameless = 0
     exposures = [
         row
         for row in rows
@@ -166,9 +171,12 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
             entered.setdefault(unit, row["timestamp"])
     for row in rows:
         unit, score = row.get("unit"), row["score"]
+        if row["name"] != plan.outcome:
+            continue
         if unit not in variants:
+            n_nameless += unit is None and row["session_id"] is None
             unit = of_session.get(row["session_id"])
-        if row["name"] != plan.outcome or unit not in variants:
+        if unit not in variants:
             continue
         if None not in (row["timestamp"], entered[unit]) and row["timestamp"] < entered[unit]:
             n_before += 1
@@ -184,6 +192,7 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
         n_crossed=sum(len(set(seen)) > 1 for seen in variants.values()),
         n_unreadable=n_unreadable,
         n_before=n_before,
+        n_nameless=n_nameless,
     )
 
 

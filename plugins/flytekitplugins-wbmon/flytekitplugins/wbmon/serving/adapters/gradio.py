@@ -180,6 +180,7 @@ def gradio_feedback(
     # Gradio reads the annotations to decide what it passes
     feedback.__annotations__ = {"page": gr.Request}
     feedback_of_page.__annotations__ = {"page": gr.Request, "event": gr.EventData}
+    feedback_of_page.__name__ = feedback.__name__  # of the event in the app's API
     return feedback if shown is None else feedback_of_page
 
 

@@ -63,7 +63,8 @@ class ShownPredictions:
         """The prediction that answered with a message of the chat.
 
         The message's text must be one of the answer: a page may show conversations of earlier
-        visits. Of equal answers its place decides.
+        visits. Of equal answers its place decides. The answer at that place need only contain the
+        text, as the chat may show an answer in parts.
 
         Args:
             session_id: The page.
@@ -72,16 +73,17 @@ class ShownPredictions:
         """
         place = index[0] if isinstance(index, list | tuple) else index
         said = [part[:_COMPARED] for part in texts(content)]
-        best: tuple[tuple[bool, int], Shown] | None = None
-        for answer in self._of(session_id):
-            if said and answer.text and not any(part in answer.text for part in said):
-                continue
-            at = -1 if answer.place is None else answer.place
-            rank = (at <= place, at)
+        answers = [
+            (-1 if each.place is None else each.place, each) for each in self._of(session_id)
+        ]
+        nearest = max((at for at, _ in answers if at <= place), default=None)
+        fitting = [
             # of one place the later answer is the one that stands there, as after a retry
-            if best is None or rank >= best[0]:
-                best = (rank, answer)
-        return best[1] if best is not None else None
+            ((at <= place, at, number), answer)
+            for number, (at, answer) in enumerate(answers)
+            if _says(answer.text, said) or (at == nearest and _contains(answer.text, said))
+        ]
+        return max(fitting, key=lambda each: each[0])[1] if fitting else None
 
     def _of(self, session_id: str | None) -> list[Shown]:
         with self._lock:
@@ -115,6 +117,17 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(part)
     elif hasattr(value, "content"):
         yield from texts(value.content)
+
+
+def _says(answer: str, parts: Sequence[str]) -> bool:
+    """Whether one of the texts of an answer is a part of a message."""
+    ends = ("" if len(part) == _COMPARED else "\n" for part in parts)
+    return any(f"\n{part}{end}" in f"\n{answer}\n" for part, end in zip(parts, ends, strict=True))
+
+
+def _contains(answer: str, parts: Sequence[str]) -> bool:
+    """Whether an answer may be a message: without texts, as of pictures, nobody knows."""
+    return not answer or not parts or any(part in answer for part in parts)
 
 
 def _is_message(value: Any) -> bool:

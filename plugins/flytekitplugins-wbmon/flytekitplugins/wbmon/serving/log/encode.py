@@ -17,9 +17,9 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
     RowKind,
 )
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
 from flytekitplugins.wbmon.serving.log.request import Prediction, Request
-from flytekitplugins.wbmon.serving.log.screen import Screen
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
 _TEXTS = ("input_text", "output_text", "error_text")
@@ -54,21 +54,22 @@ class RowEncoder:
 
     def prediction(self, request: Request) -> str:
         """The line of a finished request, and those of its further predictions."""
-        known: dict[str, Any] = {
-            **_identity(request),
-            "time_to_first_chunk_ms": request.first_chunk_ms,
-        }
+        row = self._identity(request)
+        if request.first_chunk_ms is not None:
+            row["time_to_first_chunk_ms"] = request.first_chunk_ms
         if request.stages:
             rest = request.latency_ms - math.fsum(request.stages.values())
-            known["stage_ms"] = {**request.stages, "other": rest}
+            row["stage_ms"] = {**request.stages, "other": rest}
         # a value that the handler gave is better than the captured body, so it comes second
         given = request.bodies.columns() if request.bodies is not None else {}
         given |= request.columns or {}
         if request.error_text:
             given["error_text"] = request.error_text
-        line = self._row(
+        if given or request.features:
+            row |= self._content(given, request.features or {})
+        line = self._joined(
             request,
-            known | self._content(given, request.features or {}),
+            row,
             at=request.began_at,
             request_id=request.request_id,
             measured=f'"sample_weight":{request.weight!r}{_latency(request.latency_ms)}',
@@ -86,30 +87,38 @@ class RowEncoder:
             # a sample of them stands for all
             weight *= max(1.0, request.n_further / len(request.further))
         variant = {"variant": (request.columns or {}).get("variant")}
-        known = {**_identity(request), "parent_request_id": request.request_id}
-        return self._row(
+        row = self._identity(request) | {"parent_request_id": request.request_id}
+        return self._joined(
             request,
-            known | self._content(variant | prediction.columns, prediction.features or {}),
+            row | self._content(variant | prediction.columns, prediction.features or {}),
             at=prediction.made_at,
             request_id=prediction.request_id,
             measured=f'"sample_weight":{weight!r}',
         )
 
-    def _row(
+    def _identity(self, request: Request) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        if request.session_id is not None:
+            row["session_id"] = request.session_id
+        if request.trace_id is not None:
+            row["trace_id"] = request.trace_id
+        if request.error_type is not None:
+            row["error_type"] = request.error_type
+        if request.user is not None and (hashed := self._screen.user(request.user)):
+            row["user_hash"] = hashed
+        return row
+
+    def _joined(
         self,
         request: Request,
-        columns: dict[str, Any],
+        row: dict[str, Any],
         *,
         at: float,
         request_id: str,
         measured: str,
     ) -> str:
-        columns["user_hash"] = self._screen.user(request.user)
-        row = {name: value for name, value in columns.items() if value is not None}
-        row = self._screen.row("prediction", row)
-        more = f",{to_json(row)[1:]}" if row else "}"
-        # the line is put together from encoded parts: encoding a dict of all columns costs more,
-        # and this is done once for each kept request
+        """The line, put together from encoded parts: encoding a dict of all columns costs more."""
+        more = f",{to_json(self._screen.row('prediction', row))[1:]}" if row else "}"
         return (
             f"{self._beginning(request)},"
             f'"timestamp":"{self._instants(at)}",'
@@ -153,8 +162,7 @@ class RowEncoder:
 
     def _content(self, given: dict[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
         """The columns that may hold what a user wrote, redacted."""
-        raw = {name: given.pop(name, None) for name in _TEXTS}
-        raw = {name: value for name, value in raw.items() if value is not None}
+        raw = {name: given.pop(name) for name in _TEXTS if given.get(name) is not None}
         numbers, categories, n = self._split_features(features)
         prediction = scalar(given.pop("prediction", None))
         # a prediction that is text may hold personal data: it is redacted like the other texts
@@ -210,14 +218,6 @@ class RowEncoder:
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
         present = {name: value for name, value in row.items() if value is not None}
         return f"{self._heads[kind]}{to_json(present)[1:]}\n"
-
-
-def _identity(request: Request) -> dict[str, Any]:
-    return {
-        "session_id": request.session_id,
-        "trace_id": request.trace_id,
-        "error_type": request.error_type,
-    }
 
 
 def without_ragged_end(text: str) -> str:

@@ -77,15 +77,15 @@ class FeedbackLog:
         request_id, session_id = text_or_none(request_id), text_or_none(session_id)
         tenant, feedback_id = text_or_none(tenant), text_or_none(feedback_id)
         name, unit = text_of(name), text_or_none(unit)
-        who = self._unit(unit) if unit != session_id else None
+        session, who = self._unit(session_id), self._unit(unit if unit != session_id else None)
         # of two users of one session, neither replaces what the other said
-        subject = request_id or ":".join(filter(None, (session_id, who)))
+        subject = request_id or ":".join(filter(None, (session, who)))
         feedback_id = feedback_id or feedback_id_of(subject, source, name)
         try:
             row = feedback_row(
                 request_id=request_id,
                 session_id=session_id,
-                unit=who or self._unit(session_id),
+                unit=who or session,
                 tenant=tenant,
                 feedback_id=feedback_id,
                 source=source,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from time import time
 
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.serving.log.buffer import Buffer
 from flytekitplugins.wbmon.serving.log.encode import RowEncoder
-from flytekitplugins.wbmon.serving.log.screen import Screen
 from flytekitplugins.wbmon.serving.log.settings import LogSettings
 from flytekitplugins.wbmon.serving.log.thread import Writer
 from flytekitplugins.wbmon.storage.lifetime import close_with_child

@@ -17,6 +17,7 @@ from typing import Any
 from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem
 from flytekitplugins.wbmon.storage.guard import without_secrets
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
+from flytekitplugins.wbmon.storage.segments.owner import has_dead_writer
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ _LAST_WORD_S = 15.0
 class Uploader:
     """Uploads the sealed segments of a folder, also those that an earlier process left there.
 
-    A killed process also leaves its open segment, which is sealed once it has not been written to
-    for `orphan_after_s` seconds.
+    A killed process also leaves its open segment. That is sealed too: at once where the file system
+    has locks, else when it has not been written to for `orphan_after_s` seconds.
 
     Args:
         folder: Local folder of sealed segments.
@@ -153,7 +154,7 @@ class Uploader:
         for path in self._open_folder.glob(f"*{SUFFIX}"):
             # another worker of this host may move the same file first
             with suppress(OSError):
-                if path.stat().st_mtime < before:
+                if path.stat().st_mtime < before or has_dead_writer(path):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     path.rename(self._folder / path.name)
 
@@ -162,6 +163,8 @@ class Uploader:
             try:
                 self._send(path)
             except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+                if not path.exists():
+                    continue  # another process of this host has sent it
                 if _is_exit():
                     return False
                 self.n_failed += 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
+from flytekitplugins.wbmon.storage.segments.owner import lock_segment
 
 _DAY_S = 86_400
 
@@ -157,6 +158,7 @@ class SegmentWriter:
         path = self._open_folder / f"{self._stem}-{self._n_segments:06d}{SUFFIX}"
         # exclusive: a file of this name would be another writer's
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        lock_segment(file)
         self._n_segments += 1
         return _Segment(file, path, now)
 

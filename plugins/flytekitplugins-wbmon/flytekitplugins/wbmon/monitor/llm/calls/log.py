@@ -7,6 +7,7 @@ survive the death of the process.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +15,7 @@ from threading import RLock
 from time import time
 from typing import Any
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, error_type
 from flytekitplugins.wbmon.monitor.llm.calls.row import Row
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit_row, utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
@@ -23,15 +24,22 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
 )
-from flytekitplugins.wbmon.storage.lifetime import follow_process, patiently
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
+from flytekitplugins.wbmon.storage.lifetime import close_with_child, follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 from flytekitplugins.wbmon.storage.segments.layout import require_service, unique_instance
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 logger = logging.getLogger(__name__)
 
+PATTERNS = PatternRedactor()
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_AGE_S = 300.0
+_TEXTS = {"input_text", "output_text", "error_text", "prediction"}
+_FEATURES = ("features", "cat_features")
+# of a text; a prompt with all that was retrieved for it is shorter
+_MAX_TEXT = 1 << 20
 _FIELDS = {"kind": "string", **PREDICTION_COLUMNS, **CALL_COLUMNS, **CONTENT_FIELDS}
 
 
@@ -48,8 +56,13 @@ class CallLog:
         spool: Folder for segments on their way to a URL, for this log only; by default one below
             the folder for temporary files. What a killed process leaves there, the next one sends.
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
+        redactor: Hides personal data and keys in every text of a row, as in the prediction log;
+            None keeps texts as they are. A text on which it raises is left out, the row stays.
+        user_key: That of the prediction log, so that a session or tenant whose name must be hidden
+            has one hash in both.
 
     Attributes:
+        redactor: As given.
         n_rows: Rows that this process wrote.
         n_failed: Rows that it could not write.
 
@@ -57,7 +70,7 @@ class CallLog:
         ConfigError: If the service cannot be a folder, or a number is not positive.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword a matter
         self,
         destination: str | Path,
         service: str,
@@ -67,6 +80,8 @@ class CallLog:
         instance: str = "",
         spool: str | None = None,
         filesystem: Any = None,
+        redactor: Redactor | None = PATTERNS,
+        user_key: bytes | str | None = None,
     ) -> None:
         require_service(service)
         for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
@@ -74,6 +89,13 @@ class CallLog:
                 raise ConfigError(f"{name} must be positive, got {number}")
         self.destination = str(destination)
         self.service = service
+        self.redactor = redactor
+        self._screen = Screen(
+            redactor,
+            user_key=user_key.encode() if isinstance(user_key, str) else user_key,
+            max_text=_MAX_TEXT,
+            note=self._note_unredacted,
+        )
         self._instance, self._spool, self._filesystem = instance, spool, filesystem
         self._segment_bytes, self._segment_age = segment_bytes, segment_age
         self._warned: set[str] = set()
@@ -85,14 +107,14 @@ class CallLog:
         """Append a row; never raises. What does not fit its column is left out."""
         try:
             line = to_line(self._fitted(row) | {"service": self.service})
-            with self._lock:
-                self._begun().append(line, time())
-                self.n_rows += 1
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
-            with self._lock:
-                self.n_failed += 1
-            # the class only: a message may hold what a call said
-            self._warn("lost", f"an LLM call could not be logged ({type(error).__name__})")
+            self._lose(error)
+            return
+        with self._lock:
+            self._waiting.append(line)
+            # a stream that the garbage collector ends is logged in the midst of another call
+            if not self._is_writing:
+                self._write_waiting()
 
     def close(self, timeout: float = 60.0) -> None:
         """Make the last segment whole, and send what is to be sent; a later call begins another.
@@ -116,6 +138,8 @@ class CallLog:
             self._segments.abandon()
         self._segments = None
         self._lock = RLock()
+        self._waiting: deque[bytes] = deque()
+        self._is_writing = False
         self.n_rows = self.n_failed = 0
 
     def __enter__(self) -> CallLog:
@@ -136,7 +160,25 @@ class CallLog:
                 filesystem=self._filesystem,
             )
             self._segments.send()
+            close_with_child()
         return self._segments
+
+    def _write_waiting(self) -> None:
+        self._is_writing = True
+        try:
+            while self._waiting:
+                self._begun().append(self._waiting.popleft(), time())
+                self.n_rows += 1
+        except Exception as error:  # noqa: BLE001 - as `log_call`
+            self._lose(error)
+        finally:
+            self._is_writing = False
+
+    def _lose(self, error: Exception) -> None:
+        with self._lock:
+            self.n_failed += 1
+        # the class only: a message may hold what a call said
+        self._warn("lost", f"an LLM call could not be logged ({error_type(error)})")
 
     def _fitted(self, row: Mapping[str, Any]) -> Row:
         """A row as the contract has it; one of another kind, such as a step, as it is."""
@@ -145,13 +187,43 @@ class CallLog:
         if not row.keys() <= _FIELDS.keys():
             unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
             self._warn("columns", f"a call has no columns {', '.join(unknown)}; they are left out")
-        fitted = fit_row(_FIELDS, row)
+        texts, categories, rest = _split(row)
+        n, was_cut = self._screen.texts(texts, was_cut=bool(row.get("truncated")))
+        m, _ = self._screen.texts(categories, as_text=str)
+        rest["cat_features"] = {self._screen.name(name): text for name, text in categories.items()}
+        fitted = self._screen.row("prediction", fit_row(_FIELDS, rest))
+        if texts or categories:
+            counted = n + m + (fitted.get("redactions") or 0)
+            fitted |= {**texts, "redactions": counted, "truncated": was_cut}
         if "timestamp" not in fitted:
             fitted["timestamp"] = utc(datetime.now(timezone.utc))
         return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
+
+    def _note_unredacted(self, error: Exception) -> None:
+        self._warn("texts", f"texts that cannot be redacted are left out ({error_type(error)})")
 
     def _warn(self, matter: str, words: str) -> None:
         """Log a warning once for each kind of problem, so that failures do not flood the log."""
         if matter not in self._warned:
             self._warned.add(matter)
             logger.warning("%s", words)
+
+
+def _split(row: Mapping[str, Any]) -> tuple[Row, Row, Row]:
+    """The texts of a row, its features that are texts, and all else."""
+    texts = {
+        name: row[name]
+        for name in _TEXTS & row.keys()
+        if row[name] is not None
+        and not (name == "prediction" and isinstance(row[name], bool | int | float))
+    }
+    features = {
+        str(name): value
+        for column in _FEATURES
+        if isinstance(given := row.get(column), Mapping)
+        for name, value in given.items()
+    }
+    numbers = {n: v for n, v in features.items() if isinstance(v, bool | int | float)}
+    categories = {n: v for n, v in features.items() if n not in numbers and v is not None}
+    rest = {name: value for name, value in row.items() if name not in texts}
+    return texts, categories, rest | {"features": numbers or None}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -41,6 +42,7 @@ Sink: TypeAlias = Callable[[Row], None] | _Logs
 _ATTRIBUTES: ContextVar[Mapping[str, Any]] = ContextVar(
     "wbmon_call_attributes", default=MappingProxyType({})
 )
+_USAGE = "gen_ai_usage_"
 _SCOPE: ContextVar[CallScope | None] = ContextVar("wbmon_call_scope", default=None)
 
 
@@ -72,15 +74,39 @@ class Attempt:
 
 @dataclass(slots=True, kw_only=True)
 class CallScope:
-    """A call that may take several requests, while it lasts.
+    """A call that may take several requests.
+
+    It lasts as long as its block, and as the last stream that was opened there.
 
     Attributes:
+        sink: What logs the call if no client does.
         rows: What each request would have logged, with the sink that would have got it.
         attempts: Every request, in order.
     """
 
+    sink: Sink | None = None
     rows: list[tuple[Row, Sink]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    _n_open: int = 1
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether a client logs the call, within the block or when a stream ends."""
+        return bool(self.rows) or self._n_open > 1
+
+    def begin(self) -> None:
+        """Count a request that begins; `emit` ends it."""
+        with self._lock:
+            self._n_open += 1
+
+    def end(self) -> None:
+        """End a request, or the block; the last one to end delivers the row."""
+        with self._lock:
+            self._n_open -= 1
+            is_last = not self._n_open
+        if is_last and (found := self.to_row()) is not None:
+            deliver(*found)
 
     def to_row(self) -> tuple[Row, Sink] | None:
         """The row of the whole call; None if no request was logged."""
@@ -98,10 +124,20 @@ class CallScope:
             "retries": n_sent - 1,
             "rate_limited": any(row.get("rate_limited") for row, _ in self.rows),
             "attempt_log": [each for row, _ in self.rows for each in row.get("attempt_log", ())],
+            **self._usage(),
         }
         if models[0] != models[-1]:
             merged["fallback_from"] = models[0]
         return merged, sink
+
+    def _usage(self) -> Row:
+        """What all requests used: also an answer that was asked for again is paid."""
+        counts: Row = {}
+        for row, _ in self.rows:
+            for name, n in row.items():
+                if name.startswith(_USAGE) and n is not None:
+                    counts[name] = counts.get(name, 0) + n
+        return counts
 
 
 def _begin(row: Row) -> float:
@@ -138,17 +174,24 @@ def call_attributes(**columns: Any) -> Iterator[None]:
 
 
 @contextmanager
-def call_scope() -> Iterator[CallScope]:
-    """Let all requests of the block be one row, written when it ends."""
-    scope = CallScope()
+def call_scope(sink: Sink | None = None) -> Iterator[CallScope]:
+    """Let all requests of the block be one row, written when the last of them has ended.
+
+    Args:
+        sink: What logs the call if no client does.
+    """
+    scope = CallScope(sink=sink)
     token = _SCOPE.set(scope)
     try:
         yield scope
     finally:
         _SCOPE.reset(token)
-        found = scope.to_row()
-        if found is not None:
-            deliver(*found)
+        scope.end()
+
+
+def current_scope() -> CallScope | None:
+    """The call that the running code is a part of."""
+    return _SCOPE.get()
 
 
 def new_row(**columns: Any) -> Row:
@@ -165,13 +208,19 @@ def new_row(**columns: Any) -> Row:
     }
 
 
-def emit(row: Row, sink: Sink) -> None:
-    """Give a finished row to its sink, or to the call that it is a part of."""
-    scope = _SCOPE.get()
-    if scope is not None:
-        scope.rows.append((row, sink))
+def emit(row: Row, sink: Sink, scope: CallScope | None) -> None:
+    """Give a finished row to its sink, or to the call that it is a part of.
+
+    Args:
+        row: The row.
+        sink: Its sink.
+        scope: The call that the request began in, not that in which its stream happens to end.
+    """
+    if scope is None:
+        deliver(row, sink)
         return
-    deliver(row, sink)
+    scope.rows.append((row, sink))
+    scope.end()
 
 
 def deliver(row: Row, sink: Sink) -> None:

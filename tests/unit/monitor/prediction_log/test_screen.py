@@ -11,9 +11,9 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     COLUMNS,
     PREDICTION_COLUMNS,
 )
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
-from flytekitplugins.wbmon.serving.log.screen import Screen
 from support.prediction_log import read_rows, segments
 
 ALL = SamplingPolicy(rate=1.0)

@@ -1,0 +1,139 @@
+"""Mapping from requests and responses of the OpenAI API to columns of the call log.
+
+Both are read as objects of the client and as plain JSON data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.llm.calls.row import Row
+
+_PARAMETERS = {
+    "gen_ai_request_temperature": ("temperature",),
+    "gen_ai_request_top_p": ("top_p",),
+    "gen_ai_request_max_tokens": ("max_completion_tokens", "max_output_tokens", "max_tokens"),
+    "gen_ai_request_seed": ("seed",),
+}
+_OPERATIONS = {
+    "chat": "chat",
+    "responses": "generate_content",
+    "embeddings": "embeddings",
+    "completions": "text_completion",
+}
+# several providers answer in the form of OpenAI, with counts under names of their own
+_CACHE_READ = ("cached_tokens", "cache_read_input_tokens")
+_CACHE_CREATION = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+
+
+def request_columns(operation: str, arguments: Mapping[str, Any]) -> Row:
+    """Columns of the call log known from a request; parameters it does not set are left out."""
+    row: Row = {
+        "gen_ai_operation_name": _OPERATIONS[operation],
+        "gen_ai_request_model": str(arguments.get("model") or "") or None,
+    }
+    return row | parameter_columns(arguments)
+
+
+def parameter_columns(arguments: Mapping[str, Any]) -> Row:
+    """Columns of the parameters that a request sets, such as its temperature."""
+    row: Row = {}
+    for column, names in _PARAMETERS.items():
+        given = [arguments[name] for name in names if name in arguments]
+        if given and isinstance(given[0], int | float):  # the client has a mark for "not given"
+            row[column] = given[0]
+    return row
+
+
+def answer_columns(answer: Any) -> Row:
+    """Columns known from a response or a chunk of one; missing values are left out."""
+    # events of the Responses API carry the response inside
+    source = _get(answer, "response") or answer
+    row: Row = {}
+    for column, name in (
+        ("gen_ai_response_model", "model"),
+        ("openai_response_service_tier", "service_tier"),
+    ):
+        value = _get(source, name)
+        if isinstance(value, str) and value:
+            row[column] = value
+    row |= usage_columns(_get(source, "usage"))
+    reason = _finish_reason(source)
+    if reason:
+        row["finish_reason"] = reason
+    # the Responses API tells of a failure in an answer of status 200
+    if _get(source, "status") == "failed":
+        row["error_type"] = str(_get(_get(source, "error"), "code") or "failed")
+    return row
+
+
+def usage_columns(usage: Any) -> Row:
+    """Columns of token counts; a count that is missing or no number is left out."""
+    input_tokens = _count(usage, "prompt_tokens", "input_tokens")
+    output_tokens = _count(usage, "completion_tokens", "output_tokens")
+    total_tokens = _count(usage, "total_tokens")
+    if output_tokens is None and input_tokens is not None and total_tokens is not None:
+        # embeddings have no output
+        output_tokens = max(0, total_tokens - input_tokens)
+    given = _first(usage, "prompt_tokens_details", "input_tokens_details")
+    made = _first(usage, "completion_tokens_details", "output_tokens_details")
+    counts = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cache_read_input_tokens": _either(given, usage, _CACHE_READ),
+        "cache_creation_input_tokens": _either(given, usage, _CACHE_CREATION),
+        "reasoning_output_tokens": _count(made, "reasoning_tokens"),
+    }
+    return {f"gen_ai_usage_{name}": n for name, n in counts.items() if n is not None}
+
+
+def content_of(answer: Any) -> str:
+    """The text of a response or a chunk of one; empty if it has none."""
+    choice = _first_choice(answer)
+    if choice is not None:
+        part = _first(choice, "message", "delta")
+        text = _get(choice, "text") if part is None else _get(part, "content")
+        return text if isinstance(text, str) else ""
+    if _get(answer, "type") == "response.output_text.delta":
+        return str(answer.delta)
+    text = _get(answer, "output_text")
+    return text if isinstance(text, str) else ""
+
+
+def _finish_reason(source: Any) -> str:
+    choice = _first_choice(source)
+    if choice is not None:
+        return str(_get(choice, "finish_reason") or "")
+    reason = _get(_get(source, "incomplete_details"), "reason")
+    if reason is not None:
+        # the Responses API has other words for the finish reasons of chat completions
+        return "length" if reason == "max_output_tokens" else str(reason)
+    return "stop" if _get(source, "status") == "completed" else ""
+
+
+def _first_choice(answer: Any) -> Any:
+    """The choice of index 0, of which a chunk of several choices may have no part."""
+    choices = _get(answer, "choices")
+    found = choices if isinstance(choices, list | tuple) else ()
+    return next((choice for choice in found if not _get(choice, "index")), None)
+
+
+def _either(details: Any, usage: Any, names: tuple[str, ...]) -> int | None:
+    found = _count(details, *names)
+    return _count(usage, *names) if found is None else found
+
+
+def _count(source: Any, *names: str) -> int | None:
+    value = _first(source, *names)
+    is_count = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_count and 0 <= value < float("inf") else None
+
+
+def _first(source: Any, *names: str) -> Any:
+    found = (_get(source, name) for name in names)
+    return next((value for value in found if value is not None), None)
+
+
+def _get(source: Any, name: str) -> Any:
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
