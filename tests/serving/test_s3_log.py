@@ -9,9 +9,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from flytekitplugins.wbmon import CompactPredictionLog, JoinFeedback
@@ -143,6 +145,25 @@ def test_open_segments_in_a_bucket_are_sealed_torn_tails_cut_and_duplicates_left
     assert (late.n_segments, late.n_orphans, late.n_predictions) == (1, 1, 1)
     assert (late.n_torn, late.n_duplicates) == (1, 1)
     assert (again.n_segments, again.n_predictions) == (0, 0)
+
+
+def test_a_bucket_with_what_cannot_be_read_is_compacted_and_levelled(bucket: Store) -> None:
+    root = bucket.root
+    bucket.write(bucket.url("sealed", "api", "a.jsonl"), segment("r1") + b"{torn\n" + segment("r2"))
+    number = segment("r3").replace(b'"request_id"', b'"prediction": 0.5, "request_id"')
+    bucket.write(bucket.url("sealed", "api", "b.jsonl"), number)
+    first = compact_prediction_log(root, "api")
+    parts = sorted(path for path in bucket.files() if path.endswith(".parquet"))
+    urls = [f"s3://{path.removeprefix('s3://')}" for path in parts]
+    columns = {str(pq.read_schema(BytesIO(bucket.read(url) or b"")).types) for url in urls}
+    bucket.write(urls[0], b"PAR1")
+    bucket.write(bucket.url("sealed", "api", "c.jsonl"), segment("r3", "r4"))
+    second = compact_prediction_log(root, "api")
+
+    assert (first.n_torn, len(parts), len(columns)) == (1, 2, 1)
+    assert (second.n_damaged, second.n_duplicates, second.n_predictions) == (1, 1, 1)
+    aside = [path for path in bucket.files() if "/quarantine/" in path]
+    assert [path.rpartition("/")[2] for path in aside] == ["a.jsonl", "part-a-0.parquet"]
 
 
 def test_a_task_that_breaks_half_way_in_a_bucket_is_done_again(

@@ -18,7 +18,8 @@ from support.odd_values import PLAIN, odd_name, odd_value
 
 COLUMNS = (*PREDICTION_COLUMNS, "user", "no such column", "kind", "features")
 EXPERIMENT = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
-OWN = ("prediction", "request_id", "route", "latency_ms", "features")
+# what `log_prediction` takes itself; with a parent it is no request
+OWN = ("prediction", "request_id", "parent_request_id", "route", "latency_ms", "features")
 Given = dict[str, Any]
 
 

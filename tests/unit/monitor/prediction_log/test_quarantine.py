@@ -388,7 +388,7 @@ ODD = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(pieces=st.lists(ODD, max_size=6), cut=st.integers(0, 60))
 @example(pieces=[b'{"schema_version":2}'], cut=0)
 def test_any_bytes_between_good_lines_cost_no_good_line(pieces: list[bytes], cut: int) -> None:

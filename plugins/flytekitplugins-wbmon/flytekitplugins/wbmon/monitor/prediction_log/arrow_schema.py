@@ -147,6 +147,10 @@ def _feature_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
         for group in ("features", "cat_features"):
             given = row.get(group)
             for name, value in given.items() if isinstance(given, dict) else ():
-                column = values.setdefault(well_formed(name), [None] * len(rows))
+                feature = well_formed(name)
+                # not `setdefault`, which would make a column for every value
+                column = values.get(feature)
+                if column is None:
+                    column = values[feature] = [None] * len(rows)
                 column[index] = value
     return {f"{FEATURE_PREFIX}{name}": _plain_column(values[name]) for name in sorted(values)}

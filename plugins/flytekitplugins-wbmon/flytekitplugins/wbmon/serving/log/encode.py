@@ -169,7 +169,7 @@ class RowEncoder:
         if prediction is not None and not isinstance(prediction, bool | int | float):
             raw["prediction"] = prediction
             prediction = None
-        was_cut = bool(given.pop("truncated", False))
+        was_cut = fit("bool", given.pop("truncated", False)) or False
         content = fit_row(_GIVEN, given)
         if prediction is not None:
             fitting = fit("any", prediction)
