@@ -16,10 +16,10 @@ from flytekitplugins.wbmon.privacy.secret_names import (
 )
 
 # the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
-_ASSIGNMENT = re.compile(
-    r"(?<![\w.\-])([\w.\-]{3,100}|[Pp][Ww]|[\u3400-\u9fff\uac00-\ud7a3]{2})"
-    r"(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
-)
+_ASSIGNED = r"(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
+_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{3,100}}|[Pp][Ww]){_ASSIGNED}")
+# two letters are a word in Chinese
+_OTHER_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{2,100}}){_ASSIGNED}")
 # in quotes it goes on to the last of them, spaces and all
 _OPEN = r"(?P<open>b?\\{0,8}(?:[\"']{3}|[\"']))?(?!\[)"
 _UNTIL_QUOTE = r"(?:(?!\\{0,8}[\"'](?:[\s,;:.)}\]&>/]|\Z))(?:\\.|.))"
@@ -46,7 +46,7 @@ _MARK = re.compile(r"\[[A-Z]+\]")
 _BRACKETS = {"[": re.compile(r"[\[\]]"), "{": re.compile(r"[{}]"), "(": re.compile(r"[()]")}
 _LONGEST_GROUP = 4096
 # `api key: …`, `mot de passe : …`
-_LAST_WORDS = {"key", "keys", "code", "number", "passe", "string"}
+_LAST_WORDS = {"key", "keys", "code", "number", "no", "passe", "string"}
 _WORDS_BEFORE = re.compile(r"(?:[^\W\d_]{1,20} ){1,2}\Z")
 _LONGEST_BEFORE = 42
 
@@ -54,7 +54,8 @@ _LONGEST_BEFORE = 42
 def hide_assigned(text: str) -> tuple[str, int]:
     """The text with every value that is assigned to the name of a secret hidden, and how many."""
     kept, n, end = [], 0, 0
-    for found in _ASSIGNMENT.finditer(text):
+    form = _ASSIGNMENT if text.isascii() else _OTHER_ASSIGNMENT
+    for found in form.finditer(text):
         if found.start() < end:
             continue
         name = _full_name(text, found)

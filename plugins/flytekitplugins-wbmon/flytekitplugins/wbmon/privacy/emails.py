@@ -24,6 +24,7 @@ _WORDED = re.compile(
     re.IGNORECASE,
 )
 _WORDED_NAME = re.compile(r"[\w.+\-]{1,63}[^\W_]")
+_MARKS = ("@ ", "at)", "at]", "at}", "AT)", "AT]", " dot ", " DOT ")
 _UNUSUAL = re.compile(r"[\d._+\-]")
 
 
@@ -32,11 +33,10 @@ def hide_emails(text: str) -> tuple[str, int]:
     n = 0
     if "@" in text:
         text, n = _hide(text, _DOMAIN, _NAME_BACKWARDS)
-    if "@" in text or "at" in text or "AT" in text:
-        words = text.lower()
-        if "@ " in text or "at)" in words or "at]" in words or "at}" in words or " dot " in words:
+    for mark in _MARKS:
+        if mark in text:
             text, found = _hide(text, _WORDED, _WORDED_NAME)
-            n += found
+            return text, n + found
     return text, n
 
 

@@ -88,24 +88,37 @@ _SHORT_FLAG = re.compile(
 _PGPASS = re.compile(
     r"(?m)(^[\w.*\-]{1,253}:\d{4,5}:[^:\s]{1,63}:[^:\s]{1,63}:)[^\s:\[][^\s]{2,200}$"
 )
-_DIGEST = re.compile(r"(?i)(\bdigest\s)(?=[^\r\n]{0,1000}response=)[^\r\n]{1,2000}")
+_DIGEST = re.compile(r"(?i)\bdigest\s(?=(?:username|realm|nonce|uri|qop)=)[^\r\n]{1,2000}")
 # fast checks for text that the slower patterns need in order to match
 _IN_WORDS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 _WORD_SHAPES = bytes(b"w"[0] if byte in _IN_WORDS else b" "[0] for byte in range(256))
 _LONG_WORD = b"w" * 16
 _BY_FORM = (
-    ("sig", _SIGNATURE, rf"\1{HIDDEN}"),
-    ("security-token", _SIGNATURE, rf"\1{HIDDEN}"),
-    ("://", _URL_SECRET, "://[CREDENTIALS]"),
-    (":thin:", _ORACLE_SECRET, ":thin:[CREDENTIALS]"),
-    ("curl", _CURL_SECRET, rf"\1{HIDDEN}"),
-    ("bearer", _SCHEME, r"\1[TOKEN]"),
-    ("basic", _SCHEME, r"\1[TOKEN]"),
-    ("digest ", _DIGEST, rf"\1{HIDDEN}"),
-    (" -p", _SHORT_FLAG, rf"\1{HIDDEN}"),
-    (":5432:", _PGPASS, rf"\1{HIDDEN}"),
+    (
+        "=",
+        (
+            ("sig", _SIGNATURE, rf"\1{HIDDEN}"),
+            ("security-token", _SIGNATURE, rf"\1{HIDDEN}"),
+        ),
+    ),
+    (
+        ":",
+        (
+            ("://", _URL_SECRET, "://[CREDENTIALS]"),
+            (":thin:", _ORACLE_SECRET, ":thin:[CREDENTIALS]"),
+            (":5432:", _PGPASS, rf"\1{HIDDEN}"),
+        ),
+    ),
+    ("-", (("curl", _CURL_SECRET, rf"\1{HIDDEN}"), (" -p", _SHORT_FLAG, rf"\1{HIDDEN}"))),
+    ("bearer", (("bearer", _SCHEME, r"\1[TOKEN]"),)),
+    ("basic", (("basic", _SCHEME, r"\1[TOKEN]"),)),
 )
-_RARE = (("Q~", _AZURE), ("-us", _MAILCHIMP), ("PRIVATE KEY ----", _FILE), ("Private-Lines", _FILE))
+_RARE = (
+    ("Q~", _AZURE),
+    ("-us", _MAILCHIMP),
+    ("PRIVATE KEY ----", _FILE),
+    ("Private-Lines", _FILE),
+)
 
 
 def hide_keys(text: str) -> tuple[str, int]:
@@ -113,10 +126,13 @@ def hide_keys(text: str) -> tuple[str, int]:
     n = 0
     if _has_long_word(text):
         text, n = _KEY.subn("[KEY]", text)
-    for mark, form in _RARE:
-        if mark in text:
-            text, found = form.subn("[KEY]", text)
-            n += found
+        for mark, form in _RARE:
+            if mark in text:
+                text, found = form.subn("[KEY]", text)
+                n += found
+    if "=" in text and "igest " in text:
+        text, found = _DIGEST.subn("[KEY]", text)
+        n += found
     return text, n
 
 
@@ -128,10 +144,12 @@ def hide_by_form(text: str, words: str) -> tuple[str, int]:
         words: It in small letters; what is hidden in it already may be missing.
     """
     n = 0
-    for mark, form, left in _BY_FORM:
-        if mark in words:
-            text, found = form.subn(left, text)
-            n += found
+    for sign, forms in _BY_FORM:
+        if sign in words:
+            for mark, form, left in forms:
+                if mark in words:
+                    text, found = form.subn(left, text)
+                    n += found
     return text, n
 
 

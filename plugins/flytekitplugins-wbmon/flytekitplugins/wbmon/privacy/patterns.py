@@ -8,7 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from flytekitplugins.wbmon.privacy.containers import Redacted, redact_containers
+from flytekitplugins.wbmon.privacy.containers import (
+    Redacted,
+    RedactedPart,
+    redact_containers,
+    redact_part,
+)
 from flytekitplugins.wbmon.privacy.emails import hide_emails
 from flytekitplugins.wbmon.privacy.personal_numbers import hide_numbers
 from flytekitplugins.wbmon.privacy.plain_text import plain_text
@@ -78,6 +83,20 @@ class PatternRedactor:
 def redact_value(redactor: Redactor, value: Any) -> Redacted:
     """A copy of nested containers with every text redacted, and values under a secret's name."""
     return redact_containers(value, redactor.text)
+
+
+def redact_within(redactor: Redactor, value: Any, *, limit: int) -> RedactedPart:
+    """As `redact_value`, but of at most `limit` characters, so that no value takes long.
+
+    What is beyond is left out unread, with `[...]` in its place; whether there was any is the third
+    of the result.
+
+    Args:
+        redactor: Hides what must not be stored.
+        value: A text or containers.
+        limit: Number of characters that are searched; every value in a container counts as one.
+    """
+    return redact_part(value, redactor.text, limit=limit)
 
 
 def _decoded(word: str) -> Any:

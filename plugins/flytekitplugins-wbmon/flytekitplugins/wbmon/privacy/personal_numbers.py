@@ -26,19 +26,23 @@ _CARD = re.compile(
 )
 _USUAL_LENGTHS = (15, 16)
 _LETTERED_ID = re.compile(
-    r"\b(?:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"
-    r"|(?:[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]"
-    r"|[a-z]{6}\d{2}[a-ehlmprst]\d{2}[a-z]\d{3}[a-z])"
-    r"|[XYZ]?\d{7,8}-?[A-HJ-NP-TV-Z]|[xyz]\d{7}[a-hj-np-tv-z]|\d{8}[a-hj-np-tv-z])\b"
+    r"\d{2}(?:(?<=[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{2}) ?\d{2} ?\d{2} ?[A-D]"
+    r"|(?<=[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{2}) ?\d{2} ?\d{2} ?[A-D]"
+    r"|(?<=[A-Za-z]{6}\d{2})[A-EHLMPRSTa-ehlmprst]\d{2}[A-Za-z]\d{3}[A-Za-z]"
+    r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b"
 )
-_NUMBER = re.compile(r"(?<![\w.+\-])(?:\+|00)?[ ]?\(?\d(?:[ ().\-/]{0,3}\d){6,22}(?![\w])(?!\.\d)")
-_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
+_LETTERS_BEFORE = re.compile(r"(?<![A-Za-z0-9_])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z")
+_NUMBER = re.compile(r"\d(?<![\w.\-]\d)(?<![\w.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![\w])(?!\.\d)")
+_PLUS = re.compile(r"(?:(?<![\w.+\-])\+ ?)?\(?\Z")
+_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _VERSION_BEFORE = re.compile(
     r"(?:version|release|build|\bver\.?|[=<>]=)[\"']?[\s:=]{0,3}$", re.IGNORECASE
 )
-_IPV6 = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
+_IPV6 = re.compile(r":(?<!::)(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
+_HEX_BEFORE = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}\Z")
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 _MIN_DIGITS = 4
+_BEFORE = 12
 # four digits close together: every number that is looked for has them
 _NUMERIC = re.compile(r"\d(?:\D{0,3}\d){3}|::")
 
@@ -56,11 +60,8 @@ def hide_numbers(text: str) -> tuple[str, int]:
 
 
 def _has_numbers(text: str) -> bool:
-    if text.isascii() and "::" not in text:
-        digits = text.encode().translate(None, _NO_DIGITS)
-        if len(digits) < _MIN_DIGITS:
-            return False
-    return _NUMERIC.search(text) is not None
+    digits = text.encode("utf-8", "replace").translate(None, _NO_DIGITS)
+    return (len(digits) >= _MIN_DIGITS or "::" in text) and _NUMERIC.search(text) is not None
 
 
 def _sub_checked(
@@ -101,24 +102,42 @@ def _card(found: re.Match[str]) -> tuple[int, int, str] | None:
     return (start, end, "CARD") if checksums.is_card(found[0]) else None
 
 
-def _checked_core(
-    kind: Callable[[str], str | None],
-) -> Callable[[re.Match[str]], tuple[int, int, str] | None]:
-    def check(found: re.Match[str]) -> tuple[int, int, str] | None:
-        core = found[0].lstrip()
-        if core[0] == "(" and ")" not in core:
-            core = core[1:]
-        label = kind(core)
-        return None if label is None else (found.end() - len(core), found.end(), label)
+def _lettered_id(found: re.Match[str]) -> tuple[int, int, str] | None:
+    start = _start_before(_LETTERS_BEFORE, found)
+    if start is None:
+        return None
+    label = checksums.kind_of_lettered_id(found.string[start : found.end()])
+    return None if label is None else (start, found.end(), label)
 
-    return check
+
+def _number(found: re.Match[str]) -> tuple[int, int, str] | None:
+    start = _start_before(_PLUS, found)
+    start = found.start() if start is None else start
+    if found.string[start] == "(" and ")" not in found[0]:
+        start += 1
+    label = checksums.kind_of_number(found.string[start : found.end()])
+    return None if label is None else (start, found.end(), label)
 
 
 def _ipv4(found: re.Match[str]) -> tuple[int, int, str] | None:
-    before = found.string[max(0, found.start() - 12) : found.start()]
+    before = found.string[max(0, found.start() - _BEFORE) : found.start()]
     if checksums.kind_of_address(found[0]) is None or _VERSION_BEFORE.search(before):
         return None
     return found.start(), found.end(), "IP"
+
+
+def _ipv6(found: re.Match[str]) -> tuple[int, int, str] | None:
+    start = _start_before(_HEX_BEFORE, found)
+    if start is None or checksums.kind_of_address(found.string[start : found.end()]) is None:
+        return None
+    return start, found.end(), "IP"
+
+
+def _start_before(form: re.Pattern[str], found: re.Match[str]) -> int | None:
+    """Where that begins which belongs to a number and stands before its digits."""
+    at = found.start()
+    before = form.search(found.string, max(0, at - _BEFORE), at)
+    return None if before is None else before.start()
 
 
 # with what a text must hold for a form to be found in it
@@ -127,8 +146,8 @@ _CHECKED: tuple[
 ] = (
     (_IBAN, "", _iban),
     (_CARD, "", _card),
-    (_LETTERED_ID, "", _checked_core(checksums.kind_of_lettered_id)),
+    (_LETTERED_ID, "", _lettered_id),
     (_IPV4, ".", _ipv4),
-    (_IPV6, ":", _checked_core(checksums.kind_of_address)),
-    (_NUMBER, "", _checked_core(checksums.kind_of_number)),
+    (_IPV6, ":", _ipv6),
+    (_NUMBER, "", _number),
 )

@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import lru_cache
 
-# spaces, dashes, letters and digits that are others in print only, and what has no width
+# spaces, dashes, letters and digits that are others in print only, and what has no width, in UTF-8:
+# its bytes are searched several times faster than letters are
 _ODD = re.compile(
-    "[\u00a0\u00ad\u034f\u061c\u1680\u180e\u2000-\u2015\u2024\u2028-\u202f\u2044\u205f-\u206f\u2212"
-    "\u3000\u3002\ufe50-\ufe6f\ufeff\uff01-\uff61\u0660-\u0669\u06f0-\u06f9\u0966-\u096f"
-    "\u09e6-\u09ef\u0e50-\u0e59\U0001d7ce-\U0001d7ff\U000e0000-\U000e007f]"
+    rb"\xc2[\xa0\xad]|\xcd\x8f|\xd8\x9c|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0(?:[\xa5\xa7][\xa6-\xaf]"
+    rb"|\xb9[\x90-\x99])|\xe1(?:\x9a\x80|\xa0\x8e)|\xe2(?:\x80[\x80-\x95\xa4\xa8-\xaf]|\x81[\x9f-\xaf]"
+    rb"|\x88\x92)|\xe3\x80\x80|\xef(?:\xb9[\x92\x95\xa3\xab]|\xbb\xbf|\xbc[\x8b\x8d-\x9a\x9d\xa0-\xba\xbf]"
+    rb"|\xbd[\x81-\x9a])"
 )
+# the first bytes of letters that put an accent on the one before
+_ACCENTS = (b"\xcc", b"\xcd")
 _ACCENT = re.compile("[^\\W\\d_][\u0300-\u036f]")
 _ENTITY = re.compile(
     r"&(?:(quot|#0?34|#x22)|(#0?39|#x27|apos)|(#0?64|#x40|commat)|(#0?46|#x2e|period)|amp);",
@@ -37,8 +42,7 @@ def plain_text(text: str) -> str:
     if "\\u" in text:
         text = _without_escapes(text)
     if not text.isascii():
-        text = _ODD.sub(lambda found: _plain_letter(found[0]), text)
-        text = _ACCENT.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
+        text = _with_plain_letters(text)
     if "%" in text:
         text = _PERCENT.sub(lambda found: chr(int(found[1], 16)), text)
         text = _PERCENT_NAME.sub(r"[\1]", text)
@@ -58,6 +62,16 @@ def _without_escapes(text: str) -> str:
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
 
 
+def _with_plain_letters(text: str) -> str:
+    written = text.encode("utf-8", "replace")
+    if any(accent in written for accent in _ACCENTS):
+        text = _ACCENT.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
+        written = text.encode("utf-8", "replace")
+    plain = _ODD.sub(lambda found: _plain_letter(found[0].decode()).encode(), written)
+    return text if plain is written else plain.decode()
+
+
+@lru_cache(maxsize=512)
 def _plain_letter(letter: str) -> str:
     kind = unicodedata.category(letter)
     if kind == "Nd":
@@ -68,5 +82,4 @@ def _plain_letter(letter: str) -> str:
         return "-"
     if kind in ("Zs", "Zl", "Zp"):
         return " "
-    plain = unicodedata.normalize("NFKC", letter)
-    return plain if plain.isascii() else "." if letter in "\u3002\uff61" else letter
+    return unicodedata.normalize("NFKC", letter)

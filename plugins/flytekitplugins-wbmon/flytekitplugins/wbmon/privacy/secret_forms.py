@@ -75,20 +75,23 @@ _AFTER_NAMES = ("=", ":", "',", '",', "--", "</")
 # parts of many other words, so what stands behind them is looked at too
 _MORE_NAME_PARTS = (
     "pass", "cred", "conn", "dsn", "sas", "pat", "auth", "otp", "recovery", "seed", "service",
-    "kennwort", "contrase", "senha", "wachtwoord", "has\u0142o", "haslo", "sess", "pin", "cv", "ssn",
-    "identified", "code", "tan",
+    "kennwort", "senha", "wachtwoord",
 )  # fmt: skip
 _MORE_NAMES = re.compile(
     r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
     r"|auth\\{0,8}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|otp|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|[,\n>]|\\n)"
-    r"|recovery.?code|seed.?phrase|service.?account.?json"
-    r"|kennwort|contrase|senha|wachtwoord|has[\u0142l]o|sessid|sessionid|identified by|mot de passe"
-    r"|mot_de_passe|passport"
-    r"|(?:pin|cvv2?|cvc2?|csc|ssn|otp|security|(?:pin|security|verification|one.time|access) code)"
-    r"(?: ?(?:number|code))?\\{0,8}[\"']?\]?\s?(?:[:=,;|]|is )"
-    r"|(?:cvv2?|cvc2?|csc|otp|pin|code)(?: is)? \d{3}"
+    r"|recovery.?code|seed.?phrase|service.?account.?json|kennwort|senha|wachtwoord|mot.?de.?passe"
 )
-_OTHER_NAMES = re.compile("пароль|密[码碼]|口令|パスワード|暗証番号|비밀번호|암호|l\u00f6senord")
+_OTHER_NAMES = re.compile(
+    "contrase\u00f1a|has\u0142o|l\u00f6senord|\u015fifre|пароль|密[码碼]|口令|パスワード|暗証番号|비밀번호|암호"
+)
+# names of numbers, and of what holds digits
+_NUMBER_NAME_PARTS = ("pin", "cv", "ssn", "sess", "port", "code")
+_NUMBER_NAMES = re.compile(
+    r"(?:pin|cvv2?|cvc2?|csc|ssn|code|passport(?:.?(?:no|number|id))?|sessionid|sessid)"
+    r"(?:.?(?:number|code))?\\{0,8}[\"']?\]?\s?(?:[:=,;|\t]|\n)"
+)
+_NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 # by what a text must hold for a form to be found in it
 _BY_NAME = (
     (("'", '"'), _PAIR),
@@ -105,10 +108,14 @@ def hide_secrets(text: str) -> tuple[str, int]:
     """The text with everything that looks like a secret hidden, and how often."""
     words = text.lower()
     text, n = hide_keys(text)
-    if _has_name(words):
-        text, found = hide_told(text)
+    has_digits = bool(text.encode("utf-8", "replace").translate(None, _NO_DIGITS))
+    # what a sentence tells is of letters and digits, or in quotes
+    if has_digits or "'" in text or '"' in text:
+        text, found = hide_told(text, has_digits=has_digits)
         n += found
-        if _has_any(_AFTER_NAMES, text):
+    has_sign = _has_any(_AFTER_NAMES, text)
+    if (has_sign or "\n" in text) and _has_name(words, has_digits=has_digits):
+        if has_sign:
             text, found = _hide_by_name(text, words)
             n += found
         if "\n" in text:
@@ -189,9 +196,11 @@ def _has_any(words: tuple[str, ...], text: str) -> bool:
     return False
 
 
-def _has_name(words: str) -> bool:
+def _has_name(words: str, *, has_digits: bool) -> bool:
     if _has_any(_NAME_PARTS, words):
         return True
-    if not words.isascii() and _OTHER_NAMES.search(words):
+    if _has_any(_MORE_NAME_PARTS, words) and _MORE_NAMES.search(words) is not None:
         return True
-    return _has_any(_MORE_NAME_PARTS, words) and _MORE_NAMES.search(words) is not None
+    if has_digits and _has_any(_NUMBER_NAME_PARTS, words) and _NUMBER_NAMES.search(words):
+        return True
+    return not words.isascii() and _OTHER_NAMES.search(words) is not None

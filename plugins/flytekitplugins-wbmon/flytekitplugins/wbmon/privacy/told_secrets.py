@@ -3,51 +3,105 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from flytekitplugins.wbmon.privacy.assigned_secrets import is_told
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
 
-_VERB = (
-    r"(?:\s{0,3}(?:\bis\b|\bwas\b|\bto\b|\bist\b|\blautet\b|\bes\b|\best\b|\bé\b|\bby\b){1,2})"
-)
+_VERB = r"(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|by)\b){1,2}"
 # a word with letters and digits, as no sentence has many
 _MIXED = r"(?=[^\s\"']{0,40}\d)(?=[^\s\"']{0,40}[A-Za-z])[^\s\"'\[(<{=:;,][^\s\"']"
+_QUOTED = r"(?:\"[^\"\n]{3,200}(?=\"|\Z)|'[^'\n]{3,200}(?='|\Z))"
+# what follows the beginning of a name
 _PASSWORD = re.compile(
-    r"(?i)((?:passw(?:or)?d|passphrase|passcode|passwort|kennwort|contrase(?:ñ|n)a|senha|mot de passe"
-    r"|identified|(?:api|secret|access|auth)[ _\-]?(?:key|token)|client secret)"
-    rf"(?:{_VERB}\s{{0,3}}(?:\"(?=[^\"\n]{{3,200}}\")|'(?=[^'\n]{{3,200}}')|(?={_MIXED}{{3,}}))"
-    rf"|\s{{1,3}}(?:'(?=[^'\n]{{3,200}}')|(?=(?!sha\d|md5|v\d){_MIXED}{{6,}}))))"
-    r"(?:(?<=\")[^\"\n]{3,200}|(?<=')[^'\n]{3,200}|[^\s\"']{4,200})"
+    rf"(?i)[^\W\d_]{{0,6}}(?:{_VERB}\s{{0,3}}(?:{_QUOTED}|{_MIXED}{{3,200}})"
+    rf"|\s{{1,3}}(?:{_QUOTED}|(?!sha\d|md5|v\d){_MIXED}{{6,200}}))"
 )
-_DIGITS = re.compile(
-    r"(?i)(\b(?:(?:my|your|his|her|the|card|new|sim) pin|pin (?:code|number)|pin(?=[\s:=])(?:\s?[:=]|\sis)"
-    r"|(?:verification|security|confirmation|login|authentication|one.time|sms|2fa|access) code|[t]?otp"
-    rf"|tan)(?:{_VERB}|\s?[:=])?\s{{0,3}})(\d{{4,8}})\b(?![.\-]\d)"
-    r"|(\b(?:cvv2?|cvc2?|csc|security code)(?:\s?(?:[:=]|is))?\s{0,3})(\d{3,4})\b(?![.\-]\d)"
+_CODE = re.compile(
+    rf"(?i)2?(?: code| number)?(?:{_VERB}|\s?[:=])?\s{{0,3}}(\d{{3,8}})\b(?![.\-]\d)"
 )
-_HAS_PASSWORD = (
-    "passw", "passp", "passc", "kennwort", "contrase", "senha", "mot de passe", "identified",
-    "key", "token", "secret",
+_SECRET = re.compile(r"[^\s\"']+\Z|(?<=['\"])[^'\"\n]+\Z")
+# the beginnings of names, and how they may go on
+_PASSWORDS = (("pass", ("w", "p", "c", "e ")), ("identified", (" by",)))
+# whose kind the word before them tells
+_KEYS = ("key", "token", "secret")
+_KEY_OWNERS = ("api", "secret", "access", "auth", "client", "private")
+# with the least number of digits, and the words before them without which they are anything
+_OWNERS = ("my", "your", "his", "her", "the", "card", "new", "sim")
+_CODE_KINDS = (
+    "verification", "confirmation", "login", "authentication", "one time", "one-time", "sms", "2fa",
+    "access", "security",
 )  # fmt: skip
-_HAS_DIGITS = ("pin", "code", "otp", "cvv", "cvc", "csc", "tan ")
+_CODES = (
+    ("pin", 4, _OWNERS), ("code", 3, _CODE_KINDS), ("otp", 4, ()), ("cvv", 3, ()), ("cvc", 3, ()),
+)  # fmt: skip
+_CODE_NAMES = (" code", " number")
+_BEFORE = 16
 _CELLS = re.compile(r"[,;\t|]")
 _LONGEST_ROW = 10_000
 
 
-def hide_told(text: str) -> tuple[str, int]:
-    """The text with passwords and codes hidden that stand behind their names in a sentence."""
-    n = 0
+def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
+    """The text with passwords and codes hidden that stand behind their names in a sentence.
+
+    Args:
+        text: The text.
+        has_digits: Whether there are any, without which only what is in quotes is a secret.
+    """
     words = text.lower()
-    for mark in _HAS_PASSWORD:
-        if mark in words:
-            text, n = _PASSWORD.subn(rf"\1{HIDDEN}", text)
-            break
-    for mark in _HAS_DIGITS:
-        if mark in words:
-            text, found = _DIGITS.subn(_without_digits, text)
-            return text, n + found
-    return text, n
+    if len(words) != len(text):  # some capitals become two letters
+        words = text
+    spans = list(_passwords(text, words))
+    if has_digits:
+        spans += [*_keys(text, words), *_codes(text, words)]
+    if not spans:
+        return text, 0
+    kept, n, end = [], 0, 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            kept += [text[end:start], HIDDEN]
+            n, end = n + 1, stop
+    return "".join([*kept, text[end:]]), n
+
+
+def _passwords(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for mark, more in _PASSWORDS:
+        for at in _places(mark, words):
+            if words.startswith(more, at + len(mark)):
+                yield from _told(text, at + len(mark))
+
+
+def _keys(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for mark in _KEYS:
+        for at in _places(mark, words):
+            if words[max(0, at - _BEFORE) : at].rstrip(" _-").endswith(_KEY_OWNERS):
+                yield from _told(text, at + len(mark))
+
+
+def _told(text: str, at: int) -> Iterator[tuple[int, int]]:
+    found = _PASSWORD.match(text, at)
+    if found is not None and (secret := _SECRET.search(found[0])) is not None:
+        yield found.start() + secret.start(), found.end()
+
+
+def _codes(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for mark, least, owners in _CODES:
+        for at in _places(mark, words):
+            before = words[max(0, at - _BEFORE) : at]
+            is_called = before.rstrip().endswith(owners) if owners else not before[-2:].isalpha()
+            if not is_called and not words.startswith(_CODE_NAMES, at + len(mark)):
+                continue
+            found = _CODE.match(text, at + len(mark))
+            if found is not None and len(found[1]) >= least:
+                yield found.span(1)
+
+
+def _places(mark: str, words: str) -> Iterator[int]:
+    at = words.find(mark)
+    while at >= 0:
+        yield at
+        at = words.find(mark, at + len(mark))
 
 
 def hide_columns(text: str) -> tuple[str, int]:
@@ -77,7 +131,3 @@ def hide_columns(text: str) -> tuple[str, int]:
                 n += 1
         lines[number] = gap[0].join(cells)
     return "\n".join([text[: len(text) - len(rest) - 1], *lines]), n
-
-
-def _without_digits(found: re.Match[str]) -> str:
-    return f"{found[1] or found[3]}{HIDDEN}"
