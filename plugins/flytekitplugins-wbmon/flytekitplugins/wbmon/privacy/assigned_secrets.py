@@ -18,11 +18,10 @@ from flytekitplugins.wbmon.privacy.secret_names import (
 # the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
 _ASSIGNED = r"(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
 _ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{3,100}}|[Pp][Ww]){_ASSIGNED}")
-# two letters are a word in Chinese
 _OTHER_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{2,100}}){_ASSIGNED}")
 # in quotes it goes on to the last of them, spaces and all
 _OPEN = r"(?P<open>b?\\{0,8}(?:[\"']{3}|[\"']))?(?!\[)"
-_UNTIL_QUOTE = r"(?:(?!\\{0,8}[\"'](?:[\s,;:.)}\]&>/]|\Z))(?:\\.|.))"
+_UNTIL_QUOTE = r"(?:(?!\\{0,8}[\"'](?:[\s,;:.)}\]&>/]|\Z))(?:\\.|[^\\\n]|\\(?=\n|\Z)))"
 _SCHEMES = r"(?:(?:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
 # a separator ends it only in front of a blank or of another `name=`
 _UNTIL_BLANK = r"(?:[^\s\"'\\,;&{}\[\]]|[,;&\"'](?=[^\s\"'\\,;&{}\[\]()])(?![\w.\-]{1,100}\s?[=:]))"
@@ -47,14 +46,16 @@ _BRACKETS = {"[": re.compile(r"[\[\]]"), "{": re.compile(r"[{}]"), "(": re.compi
 _LONGEST_GROUP = 4096
 # `api key: …`, `mot de passe : …`
 _LAST_WORDS = {"key", "keys", "code", "number", "no", "passe", "string"}
-_WORDS_BEFORE = re.compile(r"(?:[^\W\d_]{1,20} ){1,2}\Z")
 _LONGEST_BEFORE = 42
+# two letters are a word in Chinese and Korean
+_SHORT_NAMES = ("密码", "密碼", "口令", "암호")
 
 
 def hide_assigned(text: str) -> tuple[str, int]:
     """The text with every value that is assigned to the name of a secret hidden, and how many."""
     kept, n, end = [], 0, 0
-    form = _ASSIGNMENT if text.isascii() else _OTHER_ASSIGNMENT
+    is_other = not text.isascii() and any(name in text for name in _SHORT_NAMES)
+    form = _OTHER_ASSIGNMENT if is_other else _ASSIGNMENT
     for found in form.finditer(text):
         if found.start() < end:
             continue
@@ -85,13 +86,12 @@ def _full_name(text: str, found: re.Match[str]) -> str:
     name, start = found[1], found.start()
     if text[start - 1 : start] != " " or name.lower() not in _LAST_WORDS:
         return name
-    before = _WORDS_BEFORE.search(text, max(0, start - _LONGEST_BEFORE), start)
-    if before is None:
-        return name
-    words = before[0].split()
-    longest = "_".join([*words, name])
-    shorter = "_".join([words[-1], name])
-    return next((each for each in (longest, shorter) if may_be_secret_name(each)), name)
+    words = text[max(0, start - _LONGEST_BEFORE) : start - 1].rsplit(" ", 2)[-2:]
+    for before in (words, words[-1:]):
+        longer = "_".join([*before, name])
+        if "".join(before).isalpha() and may_be_secret_name(longer):
+            return longer
+    return name
 
 
 def _is_login(text: str, name: re.Match[str]) -> bool:

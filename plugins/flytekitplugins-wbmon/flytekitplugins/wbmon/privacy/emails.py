@@ -24,7 +24,7 @@ _WORDED = re.compile(
     re.IGNORECASE,
 )
 _WORDED_NAME = re.compile(r"[\w.+\-]{1,63}[^\W_]")
-_MARKS = ("@ ", "at)", "at]", "at}", "AT)", "AT]", " dot ", " DOT ")
+_MARKS = ("@ ", "at)", "at]", "AT]", " dot", " DOT ")
 _UNUSUAL = re.compile(r"[\d._+\-]")
 
 

@@ -102,13 +102,13 @@ _BY_FORM = (
         ),
     ),
     (
-        ":",
+        "@",
         (
             ("://", _URL_SECRET, "://[CREDENTIALS]"),
             (":thin:", _ORACLE_SECRET, ":thin:[CREDENTIALS]"),
-            (":5432:", _PGPASS, rf"\1{HIDDEN}"),
         ),
     ),
+    (":5432:", ((":5432:", _PGPASS, rf"\1{HIDDEN}"),)),
     ("-", (("curl", _CURL_SECRET, rf"\1{HIDDEN}"), (" -p", _SHORT_FLAG, rf"\1{HIDDEN}"))),
     ("bearer", (("bearer", _SCHEME, r"\1[TOKEN]"),)),
     ("basic", (("basic", _SCHEME, r"\1[TOKEN]"),)),

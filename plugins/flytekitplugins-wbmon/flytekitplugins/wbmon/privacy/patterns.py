@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.privacy.plain_text import plain_text
 from flytekitplugins.wbmon.privacy.secret_forms import hide_secrets
 
 # base64 of a JSON object, in which nothing is found as long as it is encoded
-_ENCODED = re.compile(r"(?<![A-Za-z0-9+/_\-.])eyJ[A-Za-z0-9+/_\-]{20,}={0,2}(?!\.[A-Za-z0-9])")
+_ENCODED = re.compile(r"(?<![A-Za-z0-9+/_\-.])eyJ[A-Za-z0-9+/_\-]{20,}={0,2}(?![A-Za-z0-9+/_\-=.])")
 _MAX_ENCODED = 20_000
 
 

@@ -43,6 +43,7 @@ _HEX_BEFORE = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}\Z")
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 _MIN_DIGITS = 4
 _BEFORE = 12
+_FRENCH_LENGTH = 15
 # four digits close together: every number that is looked for has them
 _NUMERIC = re.compile(r"\d(?:\D{0,3}\d){3}|::")
 
@@ -111,6 +112,10 @@ def _lettered_id(found: re.Match[str]) -> tuple[int, int, str] | None:
 
 
 def _number(found: re.Match[str]) -> tuple[int, int, str] | None:
+    if found[0].isdigit() and len(found[0]) != _FRENCH_LENGTH:
+        before = found.string[found.start() - 1 : found.start()]
+        if before not in ("+", " ", "("):  # most are the id of something
+            return None
     start = _start_before(_PLUS, found)
     start = found.start() if start is None else start
     if found.string[start] == "(" and ")" not in found[0]:
