@@ -8,7 +8,7 @@ import json
 import pkgutil
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,12 +24,14 @@ SMALL, DOUBLINGS = 2_000, 3
 MOST = 2.2**DOUBLINGS
 # on less than this the clock says nothing
 LEAST_S = 2e-4
+HOPELESS_S = 0.5
 # these see a few letters only, or a whole value: whoever calls them searches no text with them
 NEVER_SEARCHED = {
     "emails._NAME_BACKWARDS", "emails._WORDED_NAME", "cut._RUN_BACKWARDS", "cut._LAST_WORD",
     "secret_names._ACCESS_TOKEN", "secret_names._LOGIN_TEXT", "told_secrets._SECRET",
     "assigned_secrets._BLOCK", "assigned_secrets._VALUE", "assigned_secrets._BEGINNING",
-    "secrets._PATH",
+    "secrets._PATH", "told_secrets._PASSWORD", "told_secrets._CODE", "secret_names._ENDING",
+    "secret_names._LOGIN",
 }  # fmt: skip
 PATTERNS = {
     f"{module.name}.{name}": value
@@ -37,6 +39,7 @@ PATTERNS = {
     for name, value in vars(importlib.import_module(f"{privacy.__name__}.{module.name}")).items()
     if isinstance(value, re.Pattern)
 }
+MOST_PARTS = 150
 redactor = PatternRedactor()
 
 
@@ -54,22 +57,23 @@ def growth(work: Callable[[Any], object], make: Callable[[int], Any]) -> float:
     """
     found = 0.0
     for size in (SMALL, SMALL, 4 * SMALL, 8 * SMALL):
-        found = _growth(work, make(size), make(size << DOUBLINGS))
-        if found <= MOST:
+        found, longest = _growth(work, make(size), make(size << DOUBLINGS))
+        if found <= MOST or longest > HOPELESS_S:
             break
     return found
 
 
-def _growth(work: Callable[[Any], object], small: Any, large: Any) -> float:
+def _growth(work: Callable[[Any], object], small: Any, large: Any) -> tuple[float, float]:
+    """The growth, and the time for the large input."""
     shortest, longest = float("inf"), float("inf")
     for _ in range(5):
         longest = min(longest, seconds(work, large))
         if longest < LEAST_S:
-            return 0.0
+            return 0.0, longest
         shortest = min(shortest, *(seconds(work, small) for _ in range(3)))
         if longest <= MOST * shortest:
             break
-    return longest / shortest
+    return longest / shortest, longest
 
 
 def search(pattern: re.Pattern[Any]) -> Callable[[Any], object]:
@@ -81,7 +85,8 @@ def test_every_pattern_is_linear_in_texts_made_of_its_own_parts(name: str) -> No
     pattern = PATTERNS[name]
     work = pattern.fullmatch if name in NEVER_SEARCHED else search(pattern)
     is_bytes = isinstance(pattern.pattern, bytes)
-    for start, part in hard_parts(pattern):
+    parts = hard_parts(pattern)
+    for start, part in parts[:: 1 + len(parts) // MOST_PARTS]:
 
         def make(size: int, start: str = start, part: str = part) -> Any:
             text = repeated(start, part, size)
@@ -111,22 +116,19 @@ PARTS = (
 GATES = " @a.b password=' token: x://y:z@w 1234 cookie: curl -u sig= bearer input_value= \n</a> value' key"
 
 
-@pytest.mark.parametrize("ends", ["", GATES])
 @pytest.mark.parametrize("part", PARTS)
-def test_the_whole_redactor_is_linear(part: str, ends: str) -> None:
-    assert growth(redactor.text, lambda size: repeated("", part, size) + ends) <= MOST
+def test_the_whole_redactor_is_linear(part: str) -> None:
+    assert growth(redactor.text, lambda size: repeated("", part, size) + GATES) <= MOST
 
 
-def generated() -> Iterator[tuple[str, str]]:
+def test_the_whole_redactor_is_linear_in_texts_made_of_parts_of_its_patterns() -> None:
     parts = sorted({each for pattern in PATTERNS.values() for each in hard_parts(pattern)})
-    yield from parts[:: len(parts) // 40]
+    for start, part in parts[:: len(parts) // 30]:
 
+        def make(size: int, start: str = start, part: str = part) -> str:
+            return repeated(start, part, size) + GATES
 
-@pytest.mark.parametrize(("start", "part"), generated())
-def test_the_whole_redactor_is_linear_in_texts_made_of_parts_of_its_patterns(
-    start: str, part: str
-) -> None:
-    assert growth(redactor.text, lambda size: repeated(start, part, size) + GATES) <= MOST
+        assert growth(redactor.text, make) <= MOST, (start, part)
 
 
 LARGE: dict[str, Callable[[int], Any]] = {

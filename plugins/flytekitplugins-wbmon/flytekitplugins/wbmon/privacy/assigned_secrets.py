@@ -26,7 +26,7 @@ _SCHEMES = r"(?:(?:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
 # a separator ends it only in front of a blank or of another `name=`
 _UNTIL_BLANK = r"(?:[^\s\"'\\,;&{}\[\]]|[,;&\"'](?=[^\s\"'\\,;&{}\[\]()])(?![\w.\-]{1,100}\s?[=:]))"
 _FIRST = r"[^\s\"'\\,;&{}\[\]]"
-_BEGINNING_LENGTH = 128
+_BEGINNING_LENGTH = 64
 _VALUE = re.compile(
     rf"{_OPEN}(?P<value>(?(open){_UNTIL_QUOTE}+|{_SCHEMES}{_FIRST}{_UNTIL_BLANK}{{2,}}))",
     re.IGNORECASE,

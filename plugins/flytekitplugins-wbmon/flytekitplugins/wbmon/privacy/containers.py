@@ -69,7 +69,7 @@ class _Walk:
         whole = text
         if len(text) > self.room:
             text = cut_safely(text, max(0, int(self.room)))
-            self.was_cut = True
+            self.was_cut, self.room = True, 0
         self.room -= len(text)
         left, n = self._hide(text)
         if text is not whole:

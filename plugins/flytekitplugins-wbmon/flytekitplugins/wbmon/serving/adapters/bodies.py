@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.cut import without_cut_end
 
 _TEXTUAL = (b"json", b"text/", b"xml", b"x-www-form-urlencoded")
 _FORM, _PARTS = b"x-www-form-urlencoded", b"multipart/"
@@ -89,11 +89,11 @@ class Body:
         if _PARTS in kind:
             return _fields(data, parameters.get(b"boundary", b""), is_cut=self.is_cut)
         text = _decoded(data, parameters.get(b"charset", b""))
-        if self.is_cut:
-            text = cut_safely(text + "\N{REPLACEMENT CHARACTER}", len(text))
         if _FORM in kind:
-            return _by_name(parse_qsl(text, keep_blank_values=True)) or text
-        return _read_json(text) if b"json" in kind and not self.is_cut else text
+            return _by_name(_cut_pairs(parse_qsl(text, keep_blank_values=True), is_cut=self.is_cut))
+        if self.is_cut:
+            return without_cut_end(text)
+        return _read_json(text) if b"json" in kind else text
 
     def _decompressed(self, encoding: bytes) -> bytes | None:
         data = b"".join(self._kept)
@@ -106,7 +106,7 @@ class Body:
                 plain = reader.decompress(data, self._limit)
             except zlib.error:
                 continue
-            self.is_cut = self.is_cut or not reader.eof
+            self.is_cut = self.is_cut or not reader.eof or bool(reader.unused_data)
             return plain
         return None
 
@@ -180,6 +180,14 @@ def _read_json(text: str) -> Any:
         return text
 
 
+def _cut_pairs(pairs: list[tuple[str, str]], *, is_cut: bool) -> list[tuple[str, str]]:
+    """Names and values of a form, without what the limit left of the last value."""
+    if not (is_cut and pairs):
+        return pairs
+    name, value = pairs[-1]
+    return [*pairs[:-1], (name, without_cut_end(value))]
+
+
 def _by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Values by name; several of one name are a list."""
     several: dict[str, list[Any]] = {}
@@ -192,18 +200,15 @@ def _fields(data: bytes, boundary: bytes, *, is_cut: bool) -> Any:
     """The fields of a form in parts: of files only their type and size, not their name."""
     if not boundary:
         return f"[multipart, {len(data)} bytes]"
-    _, *parts = data.split(b"--" + boundary, _MAX_FIELDS)
     pairs = []
-    for number, part in enumerate(parts):
+    for part in data.split(b"--" + boundary, _MAX_FIELDS)[1:]:
         head, gap, value = part.partition(b"\r\n\r\n")
         named = _PART_NAME.search(head)
         if not gap or named is None:
             continue
         value = value.removesuffix(b"\r\n")
         pairs.append((_decoded(named[1] or named[2] or b"", b""), _field(head, value)))
-        if is_cut and number == len(parts) - 1 and isinstance(text := pairs[-1][1], str):
-            pairs[-1] = (pairs[-1][0], cut_safely(f"{text} ", len(text)))
-    return _by_name(pairs)
+    return _by_name(_cut_pairs(pairs, is_cut=is_cut))
 
 
 def _field(head: bytes, value: bytes) -> str:
