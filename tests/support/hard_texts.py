@@ -64,28 +64,27 @@ class _Walk:
         return text
 
     def _samples(self, op: Any, argument: Any, before: str) -> list[str]:
-        if op is ops.LITERAL:
-            return [chr(argument)]
-        if op is ops.NOT_LITERAL or op is ops.ANY:
-            return ["b" if argument == ord("a") else "a"]
-        if op is ops.IN:
-            return _letters(argument)
-        if op is ops.BRANCH:
-            return [self.sample(each, before) for each in argument[1]]
-        if op is ops.SUBPATTERN:
-            self._groups[argument[0]] = self.sample(argument[3], before)
-            return [self._groups[argument[0]]]
         if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
             least, _, inside = argument
             once = self.sample(inside, before)
             return [once * max(least, 1), once * (least + 3), *([""] if least == 0 else [])]
-        if op in (ops.ASSERT, ops.ASSERT_NOT):
-            self.sample(argument[1], before)
-        if op is ops.GROUPREF:
-            return [self._groups.get(argument, "")]
-        if op is ops.GROUPREF_EXISTS:
-            return [self.sample(each, before) for each in argument[1:] if each]
-        return []
+        if op in (ops.BRANCH, ops.GROUPREF_EXISTS):
+            branches = argument[1] if op is ops.BRANCH else argument[1:]
+            return [self.sample(each, before) for each in branches if each]
+        if op in (ops.SUBPATTERN, ops.ASSERT, ops.ASSERT_NOT):
+            inside = self.sample(argument[-1], before)
+            if op is ops.SUBPATTERN:
+                self._groups[argument[0]] = inside
+            return [inside] if op is ops.SUBPATTERN else []
+        return _letters_of(op, argument) or [self._groups.get(argument, "")]
+
+
+def _letters_of(op: Any, argument: Any) -> list[str]:
+    if op is ops.LITERAL:
+        return [chr(argument)]
+    if op in (ops.NOT_LITERAL, ops.ANY):
+        return ["b" if argument == ord("a") else "a"]
+    return _letters(argument) if op is ops.IN else []
 
 
 def _letters(choices: Any) -> list[str]:

@@ -3,6 +3,8 @@
 Written before the patterns were mended, and not fitted to them: the test asks for nearly all of it.
 """
 
+# ruff: noqa: RUF001 - letters that only look like others are what it is about
+
 from __future__ import annotations
 
 import base64
@@ -18,12 +20,14 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{A * 4}"
 ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 FULLWIDTH = str.maketrans("0123456789", "０１２３４５６７８９")
 NBSP, THIN, ZWSP = "\N{NO-BREAK SPACE}", "\N{THIN SPACE}", "\N{ZERO WIDTH SPACE}"
+HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
 
 def _base64(value: Any) -> str:
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
+ENCODED = _base64({"password": "hunter2", "mail": "a@b.com"})
 # a value, and what must not be left in it; put together, so that no scanner takes it for a leak
 PRIVATE: dict[str, tuple[Any, str]] = {
     # e-mail addresses
@@ -82,7 +86,7 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "phone with no-break spaces": (f"+49{NBSP}30{NBSP}901820", "901820"),
     "phone in a tel": ("tel:+15555551234", "5555551234"),
     "phone in a URL": ("?phone=%2B15555551234&x=1", "5555551234"),
-    "phone with a dash of print": ("555\N{NON-BREAKING HYPHEN}555\N{NON-BREAKING HYPHEN}1234", "555"),
+    "phone with a dash of print": (f"555{HYPHEN}555{HYPHEN}1234", "555"),
     "phone in full width": ("＋４４ ２０ ７９４６ ０９５８", "７９４６"),
     "phone behind its name": ('{"phone": "5555551234"}', "5555551234"),
     "phone of Germany": ("Tel. 0171 1234567", "1234567"),
@@ -122,7 +126,8 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "query, encoded": ("?next=%2Fa%3Fapi_key%3Dhunter2hunter2", "hunter2"),
     "fragment": ("https://x/#access_token=hunter2hunter2&x=1", "hunter2"),
     "multipart": (
-        '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\nhunter2\r\n--b--', "hunter2"),
+        '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\nhunter2\r\n--b--',
+        "hunter2"),
     "JSON": ('{"user": "bob", "password": "hunter2 it is"}', "hunter2"),
     "JSON, number": ('{"password": 87654321}', "87654321"),
     "JSON, list": ('{"password": ["hunter2", "swordfish"]}', "swordfish"),
@@ -132,7 +137,7 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "JSON in JSON": (json.dumps({"b": json.dumps({"password": "hunter2 it"})}), "hunter2"),
     "JSON in JSON in JSON": (
         json.dumps({"a": json.dumps({"b": json.dumps({"api_key": "hunter2 it"})})}), "hunter2"),
-    "base64 of JSON": (f"state={_base64({'password': 'hunter2', 'mail': 'a@b.com'})}", _base64({'password': 'hunter2', 'mail': 'a@b.com'})),
+    "base64 of JSON": (f"state={ENCODED}", ENCODED),
     "basic auth": (f"Authorization: Basic {BASIC}", BASIC),
     "basic auth, small": (f"authorization: basic {BASIC}", BASIC),
     "digest auth": ('Authorization: Digest username="bob", response="hunter2abc"', "hunter2"),
@@ -158,8 +163,7 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "aws secret, in csv": (f"AKIA{'A' * 15}7,{A * 4}+/ab{A[:4]}", A),
     "gcp": (f"AIza{A * 4}abc", A),
     "gcp service account": (
-        json.dumps({"private_key_id": HEX * 5, "private_key": f"-----BEGIN {PRIVATE_KEY}-----\n{A}"}),
-        A),
+        json.dumps({"id": HEX * 5, "private_key": f"-----BEGIN {PRIVATE_KEY}-----\n{A}"}), A),
     "azure storage": (f"AccountKey={A * 10}abcdef==;x=1", A),
     "azure ad": (f"client secret is {A[:3]}8Q~{A * 3}abcdefg.x~a", A),
     "azure devops": (f"AZURE_PAT={'ab3d' * 13}", "ab3dab3d"),
@@ -188,7 +192,8 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "jwt, named": (f"id_token={JWT}", "eyJzdWI"),
     "jwe of five parts": (f"eyJhbGciOiJSU0EifQ.{A * 4}.{A * 2}.{A * 5}x.{A * 2}y", f"{A}x"),
     "jwt without a signature": ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0In0.", "eyJzdWI"),
-    "private key": (f"-----BEGIN RSA {PRIVATE_KEY}-----\n{A * 8}\n-----END RSA {PRIVATE_KEY}-----", A),
+    "private key": (
+        f"-----BEGIN RSA {PRIVATE_KEY}-----\n{A * 8}\n-----END RSA {PRIVATE_KEY}-----", A),
     "private key, escaped": (
         f"-----BEGIN {PRIVATE_KEY}-----\\n{A * 8}\\n-----END {PRIVATE_KEY}-----\\n", A),
     "private key, cut": (f"-----BEGIN EC {PRIVATE_KEY}-----\n{A * 8}", A),
@@ -326,7 +331,8 @@ INNOCENT: dict[str, Any] = {
     "zip": {"zip_code": 90210, "code": 482913}, "flags": {"has_password": True, "pinned": 1},
     "German": "das Passwort ist falsch", "French": "mot de passe oublié ?",
     "Spanish": "olvidé mi contraseña", "Spanish pass": "pasa: 5", "hindi": "१२३ कुल",
-    "Chinese": "请输入密码。", "Japanese": "トークン数：512", "emoji": "ok 👍🏽 1234",
+    "Chinese": "请输入密码。", "Japanese": "トークン数：512",
+    "emoji": "ok 👍🏽 1234",
     "csv": "user,passed,age\nbob,yes,3\nann,no,4\n", "csv of tokens": "text,token_count\nhi,1\n",
     "log": "2026-01-15 10:22:33,123 INFO [worker-1] served 200 in 12.3ms",
     "stack": 'File "/app/x.py", line 123, in get_token', "units": "10 km/h, 230 V, 50 Hz, 4x4",

@@ -1,4 +1,4 @@
-"""The time that a text takes grows no faster than the text: `re` would hold up all other threads."""
+"""The time that a text takes grows no faster than the text: `re` holds up all other threads."""
 
 from __future__ import annotations
 
@@ -103,17 +103,21 @@ def test_only_patterns_that_exist_are_never_searched() -> None:
 PARTS = (
     "token='a ", "pwd='/a ", "pat='a ", 'token="a', "pat=a+", "token=a+", "token: [", "secret=\\",
     "password=", "password='", "password=[(", "pass='1 ", "'name': 'password', 'value': '",
-    '"value": "a', "password is ", "password 'a ", "my pin ", "code: ", "user,password\n", "cookie:a;",
-    "cookie=\n", "authorization: ", "digest username=", "--password ", "--a ", "auth=(", "curl -u a:",
-    "login -p ", "name=a value=", 'form-data; name="a"\n', "<password>", "token\n  a [type=b, ",
-    "'loc': ('a'), 'msg': '", "\\npassword\\n  a [type=a, input_value=", "://a:", "://a::/", "://a:b@c",
-    "@a", "a@", "a@a.", "a at b dot ", "(at)a(dot)", "%40", "%2540", "&#64;", "\\u0040", "\\\\u", "\\",
-    "eyJ-", "eyJa.", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "AA11 ", "DE89 3704 ", "1 ", "1-", "+1",
-    "(1", "4111 ", "4111\n", "4111111111111111 ", "1.1.", ":", "::1", "a:", "0f", "sk-", "[", "{", '"', "'",
+    '"value": "a', "password is ", "password 'a ", "my pin ", "code: ", "user,password\n",
+    "cookie:a;", "cookie=\n", "authorization: ", "digest username=", "--password ", "--a ",
+    "auth=(", "curl -u a:", "login -p ", "name=a value=", 'form-data; name="a"\n', "<password>",
+    "token\n  a [type=b, ", "'loc': ('a'), 'msg': '", "\\npassword\\n  a [type=a, input_value=",
+    "://a:", "://a::/", "://a:b@c", "@a", "a@", "a@a.", "a at b dot ", "(at)a(dot)", "%40",
+    "%2540", "&#64;", "\\u0040", "\\\\u", "\\", "eyJ-", "eyJa.", "-----BEGIN ",
+    "-----BEGIN PRIVATE KEY-----", "AA11 ", "DE89 3704 ", "1 ", "1-", "+1", "(1", "4111 ",
+    "4111\n", "4111111111111111 ", "1.1.", ":", "::1", "a:", "0f", "sk-", "[", "{", '"', "'",
     "\n", " ", "a", "A", "7", "\u00e4", "\uff10", "\u200b", "a\u0301", "\u5bc6\u7801\uff1a",
 )  # fmt: skip
 # what opens the gates for the patterns that are only searched if they may match
-GATES = " @a.b password=' token: x://y:z@w 1234 cookie: curl -u sig= bearer input_value= \n</a> value' key"
+GATES = (
+    " @a.b password=' token: x://y:z@w 1234 cookie: curl -u sig= bearer input_value= \n</a> "
+    "value' key"
+)
 
 
 @pytest.mark.parametrize("part", PARTS)

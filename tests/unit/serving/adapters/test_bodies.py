@@ -1,4 +1,4 @@
-"""What the prediction log reads of a body, and that no form of it carries a secret past the search."""
+"""What the prediction log reads of a body: no form of one carries a secret past the search."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ _BEGINNING = re.compile(
 )
 # of YAML: a text of several lines, or a list
 _BLOCK = re.compile(
-    r"[|>][+\-]?[ \t]*\n(?:[ \t]+[^\n]*(?:\n|\Z))+|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
+    r"[|>][+\-]?[ \t]*\n(?:[ \t]+[^\n]*(?:\n|\Z))+"
+    r"|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
 )
 _SEPARATOR = re.compile(r"[,;&]")
 _MARK = re.compile(r"\[[A-Z]+\]")

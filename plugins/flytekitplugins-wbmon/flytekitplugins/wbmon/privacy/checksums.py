@@ -50,7 +50,7 @@ def is_iban(text: str) -> bool:
 
 
 def is_card(text: str) -> bool:
-    """Whether digits, with or without gaps, are the number of a card: by its issuer and by Luhn's test.
+    """Whether digits, with or without gaps, are the number of a card: by issuer and Luhn's test.
 
     >>> is_card("4111 1111 1111 1111"), is_card("4111 1111 1111 1112")
     (True, False)
@@ -64,7 +64,7 @@ def is_card(text: str) -> bool:
 
 
 def is_card_number(value: float) -> bool:
-    """Whether a number that is no text is a card: of 14 to 16 digits, since ids of rows have more."""
+    """Whether a number that is no text is a card: of 14 to 16 digits, as ids of rows have more."""
     return _LEAST_CARD <= value < _BEYOND_CARDS and value == int(value) and is_card(str(int(value)))
 
 

@@ -237,17 +237,16 @@ def _redact_object(value: Any, walk: _Walk, levels: int) -> Redacted:
         return Redacted(HIDDEN, 1)
     if isinstance(value, type):
         return Redacted(value, 0)
-    if _size(value) > walk.room:
+    if walk.room < math.inf and _size(value) > walk.room:
         walk.was_cut = True
         return Redacted(f"[{type(value).__name__} {_CUT[1:]}", 0)
     inside = _inside(value)
     if inside is None:
         return _redact_shown(value, _attributes(value), walk)
     called = getattr(value, "name", None)
-    if isinstance(called, str) and is_secret(called, inside):  # a column
-        return Redacted(HIDDEN, 1)
-    found = _redact(inside, walk, levels - 1)
-    return found if found.n else Redacted(value, 0)
+    is_secret_column = isinstance(called, str) and is_secret(called, inside)
+    found = Redacted(HIDDEN, 1) if is_secret_column else _redact(inside, walk, levels - 1)
+    return found if found.n or walk.was_cut else Redacted(value, 0)
 
 
 def _redact_shown(value: Any, attributes: Iterable[tuple[Any, Any]], walk: _Walk) -> Redacted:
@@ -265,7 +264,7 @@ def _redact_shown(value: Any, attributes: Iterable[tuple[Any, Any]], walk: _Walk
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, HIDDEN)
     left, n = walk.text(text)
-    is_other = n or secrets or len(left) < len(text)
+    is_other = n or secrets or walk.was_cut
     return Redacted(left, n + len(secrets)) if is_other else Redacted(value, 0)
 
 

@@ -1,4 +1,4 @@
-"""Finds e-mail addresses, also those that are written for people only: `me [at] example (dot) com`."""
+"""Finds e-mail addresses, also those that are written for people: `me [at] example (dot) com`."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def _hide(text: str, form: re.Pattern[str], name_form: re.Pattern[str]) -> tuple
     for found in form.finditer(text):
         before = text[max(end, found.start() - _MAX_NAME) : found.start()]
         name = name_form.match(before[::-1])
+        # `git@host:path` is a repository
+        if name is not None and name[0] == "tig" and text.startswith(":", found.end()):
+            continue
         if name is None or (form is _WORDED and not _is_meant(name[0], found[0])):
             continue
         kept += [text[end : found.start() - name.end()], "[EMAIL]"]

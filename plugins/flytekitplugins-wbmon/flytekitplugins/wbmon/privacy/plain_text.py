@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from contextlib import suppress
 from functools import lru_cache
 
 # spaces, dashes, letters and digits that are others in print only, and what has no width, in UTF-8:
@@ -33,14 +34,16 @@ _ESCAPED = re.compile(r"(?<!\\)\\{1,8}u([0-9a-fA-F]{4})")
 
 
 def plain_text(text: str) -> str:
-    """The text with escapes of JSON, URLs and HTML and with odd letters, spaces and digits undone.
+    r"""The text with escapes of JSON, URLs and HTML and with odd letters, spaces and digits undone.
 
-    >>> plain_text("me%40x.com, me&#64;x.com, me\\N{FULLWIDTH COMMERCIAL AT}x.com")
+    >>> plain_text("me%40x.com, me&#64;x.com, me\N{FULLWIDTH COMMERCIAL AT}x.com")
     'me@x.com, me@x.com, me@x.com'
     """
     # first, because an escape may stand for any of the others
     if "\\u" in text:
         text = _without_escapes(text)
+    if "\\/" in text:
+        text = text.replace("\\/", "/")
     if not text.isascii():
         text = _with_plain_letters(text)
     if "%" in text:
@@ -54,10 +57,8 @@ def plain_text(text: str) -> str:
 
 
 def _without_escapes(text: str) -> str:
-    try:
+    with suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        pass
     # also those of JSON in JSON
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
 

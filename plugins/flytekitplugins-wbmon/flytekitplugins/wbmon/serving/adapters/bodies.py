@@ -85,7 +85,9 @@ class Body:
         if data is None:
             encoding = content_encoding.decode("latin-1").lower()
             return f"[content-encoding {encoding}, {self.size} bytes]"
-        parameters = _parameters(content_type)
+        return self._read(data, kind, _parameters(content_type))
+
+    def _read(self, data: bytes, kind: bytes, parameters: dict[bytes, bytes]) -> Any:
         if _PARTS in kind:
             return _fields(data, parameters.get(b"boundary", b""), is_cut=self.is_cut)
         text = _decoded(data, parameters.get(b"charset", b""))
