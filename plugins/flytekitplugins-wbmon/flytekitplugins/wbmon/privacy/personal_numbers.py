@@ -29,9 +29,9 @@ _LETTERED_ID = re.compile(
     r"\d{2}(?:(?<=[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{2}) ?\d{2} ?\d{2} ?[A-D]"
     r"|(?<=[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{2}) ?\d{2} ?\d{2} ?[A-D]"
     r"|(?<=[A-Za-z]{6}\d{2})[A-EHLMPRSTa-ehlmprst]\d{2}[A-Za-z]\d{3}[A-Za-z]"
-    r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b"
+    r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b(?![+\-]\d)"
 )
-_LETTERS_BEFORE = re.compile(r"(?<![A-Za-z0-9_])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z")
+_LETTERS_BEFORE = re.compile(r"(?<![\w.])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z")
 _NUMBER = re.compile(r"\d(?<![\w.\-]\d)(?<![\w.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![\w])(?!\.\d)")
 _PLUS = re.compile(r"(?:(?<![\w.+\-])\+ ?)?\(?\Z")
 _IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d)")

@@ -39,7 +39,7 @@ _CODES = (
 _CODE_NAMES = (" code", " number")
 _BEFORE = 16
 _CELLS = re.compile(r"[,;\t|]")
-_LONGEST_ROW = 10_000
+_NAME = re.compile(r"[\w .\-/]{1,60}")
 
 
 def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
@@ -105,29 +105,38 @@ def _places(mark: str, words: str) -> Iterator[int]:
 
 
 def hide_columns(text: str) -> tuple[str, int]:
-    """The text with every value hidden that stands in a table below the name of a secret."""
-    head, _, rest = text.lstrip("\n").partition("\n")
+    """The text with every value hidden that stands in a table below the name of a secret.
+
+    A table has a name above every column and as many values in every row: code has not.
+    """
+    lines = text.split("\n")
+    rows = [number for number, line in enumerate(lines) if line.strip()]
+    head = lines[rows[0]] if rows else ""
     gap = _CELLS.search(head)
-    if gap is None or len(head) > _LONGEST_ROW or not rest:
+    if gap is None or len(rows) == 1:
         return text, 0
-    names = [cell.strip(" \"'\r") for cell in head.split(gap[0])]
+    names = [cell.strip(" \"'\r") for cell in _cells(head, gap[0])]
     hidden = [at for at, name in enumerate(names) if may_be_secret_name(name)]
-    if not hidden:
+    if not hidden or not all(map(_NAME.fullmatch, names)):
+        return text, 0
+    table = {number: _cells(lines[number], gap[0]) for number in rows[1:]}
+    if any(len(cells) != len(names) for cells in table.values()):
         return text, 0
     n = 0
-    lines = rest.split("\n")
-    for number, line in enumerate(lines):
-        cells = line.split(gap[0]) if len(line) <= _LONGEST_ROW else []
-        if len(cells) != len(names):
-            continue
+    for number, cells in table.items():
         for at in hidden:
             value = cells[at].strip(" \"'\r")
-            if (
-                value.strip("-:[]")
-                and value != HIDDEN
-                and is_told(names[at], value, is_quoted=False)
-            ):
+            is_mark = value == HIDDEN or not value.strip("-:")
+            if not is_mark and is_told(names[at], value, is_quoted=False):
                 cells[at] = cells[at].replace(value, HIDDEN)
                 n += 1
-        lines[number] = gap[0].join(cells)
-    return "\n".join([text[: len(text) - len(rest) - 1], *lines]), n
+        edge = gap[0] if lines[number].strip().startswith("|") else ""
+        lines[number] = f"{edge}{gap[0].join(cells)}{edge}"
+    return ("\n".join(lines), n) if n else (text, 0)
+
+
+def _cells(line: str, gap: str) -> list[str]:
+    """The cells of a row; Markdown has a gap before the first and behind the last one."""
+    stripped = line.strip()
+    inside = stripped[1:-1] if gap == "|" and stripped[:1] == stripped[-1:] == "|" else line
+    return inside.split(gap)
