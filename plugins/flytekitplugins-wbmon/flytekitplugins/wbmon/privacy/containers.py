@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, ItemsView, Iterable, Mapping, Sequence, Set, ValuesView
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from flytekitplugins.wbmon.errors import error_type
-from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN
+from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 
 Hide: TypeAlias = Callable[[str], tuple[str, int]]
@@ -23,6 +26,10 @@ _NAMES, _VALUES = ("name", "key", "Name", "Key"), ("value", "Value")
 # a value and the names that lead to it, as pydantic tells of one that is wrong
 _PATH, _INPUT = "loc", "input"
 _SHORTEST = 4
+# a number of so many digits may be a card; the ids of rows have more
+_LEAST_ID, _BEYOND_IDS = 10**13, 10**16
+# in place of what is left out
+_CUT = "[...]"
 # whose objects of flags W&B reads itself
 _FLAGS = ("absl", "tensorflow", "wandb")
 
@@ -34,32 +41,105 @@ class Redacted(NamedTuple):
     n: int
 
 
+class RedactedPart(NamedTuple):
+    """What is left of the first part of a value, and whether there was more of it."""
+
+    value: Any
+    n: int
+    was_cut: bool
+
+
+class _Walk:
+    """Hides texts on the way through containers, until there is no more room for them."""
+
+    __slots__ = ("_hide", "room", "was_cut")
+
+    def __init__(self, hide: Hide, limit: float) -> None:
+        self._hide, self.room, self.was_cut = hide, limit, False
+
+    def enter(self) -> bool:
+        """Take a place for one more value; whether there was any."""
+        self.room -= 1
+        if self.room < 0:
+            self.was_cut = True
+        return self.room >= 0
+
+    def text(self, text: str) -> Redacted:
+        """A text, or its beginning as far as there is room."""
+        whole = text
+        if len(text) > self.room:
+            text = cut_safely(text, max(0, int(self.room)))
+            self.was_cut, self.room = True, 0
+        self.room -= len(text)
+        left, n = self._hide(text)
+        if text is not whole:
+            return Redacted(f"{left}{_CUT}", n)
+        # a text may be a member of an `Enum`, of which W&B writes the name
+        return Redacted(left, n) if n else Redacted(text, 0)
+
+    def name(self, name: Any) -> Redacted:
+        """The name of an entry."""
+        return self.text(name) if isinstance(name, str) else self.plain(name)
+
+    def plain(self, value: Any) -> Redacted:
+        """A value that is no container: only a whole number may be a card, or another id."""
+        if (
+            isinstance(value, int | float)
+            and _LEAST_ID <= value < _BEYOND_IDS
+            and value == int(value)
+        ):
+            left, n = self._hide(str(int(value)))
+            return Redacted(left, n) if n else Redacted(value, 0)
+        return Redacted(value, 0)
+
+
 def redact_containers(value: Any, hide: Hide, *, levels: int = _LEVELS) -> Redacted:
     """A copy of nested containers with every text redacted, and values under a secret's name.
 
     A name is a key, a field, the first of two in a list of pairs, as HTTP headers come, or a flag
     before its value in a command line. Lists, tuples and sets become lists; dataclasses and named
-    tuples become dicts. Numbers, booleans and None stay, but for whole numbers as a password. Any
-    other object stays if there is nothing to hide in its attributes or its text; else it becomes
-    what its attributes or its text leave.
+    tuples become dicts. Numbers, booleans and None stay, but for whole numbers as a password or of
+    as many digits as a card. Any other object stays if there is nothing to hide in its attributes
+    or its text; else it becomes what its attributes or its text leave.
 
     Args:
         value: The value.
         hide: Hides what must not be kept in a text, and counts it.
         levels: Number of containers inside each other that are followed; what is deeper is hidden.
     """
+    return _redact(value, _Walk(hide, math.inf), levels)
+
+
+def redact_part(value: Any, hide: Hide, *, limit: int, levels: int = _LEVELS) -> RedactedPart:
+    """As `redact_containers`, but only the first part of the value: the work is bounded.
+
+    What is beyond is left out unread, and `[...]` stands in its place. A text is cut where no half
+    of a secret stays.
+
+    Args:
+        value: The value.
+        hide: Hides what must not be kept in a text, and counts it.
+        limit: Number of characters; every value in a container counts as one more.
+        levels: Number of containers inside each other that are followed; what is deeper is hidden.
+    """
+    walk = _Walk(hide, limit)
+    found = _redact(value, walk, levels)
+    return RedactedPart(found.value, found.n, walk.was_cut)
+
+
+def _redact(value: Any, walk: _Walk, levels: int) -> Redacted:
     value = _plain(value)
     if isinstance(value, str):
-        return _redact_text(value, hide)
+        return walk.text(value)
     if value is None or isinstance(value, bool | int | float):
-        return Redacted(value, 0)
+        return walk.plain(value)
     if levels <= 0:
         return Redacted("[too deep]", 1)
     if isinstance(value, Mapping):
-        return _redact_mapping(value, hide, levels)
+        return _redact_mapping(value, walk, levels)
     if isinstance(value, list | tuple | set | frozenset):
-        return _redact_items(value, hide, levels)
-    return _redact_object(value, hide, levels)
+        return _redact_items(value, walk, levels)
+    return _redact_object(value, walk, levels)
 
 
 def named_values(value: Any) -> dict[Any, Any] | None:
@@ -76,14 +156,8 @@ def named_values(value: Any) -> dict[Any, Any] | None:
     return None
 
 
-def _redact_text(text: str, hide: Hide) -> Redacted:
-    left, n = hide(text)
-    # a text may be a member of an `Enum`, of which W&B writes the name
-    return Redacted(left, n) if n else Redacted(text, 0)
-
-
-def _redact_mapping(value: Mapping[Any, Any], hide: Hide, levels: int) -> Redacted:
-    named = [(_plain(name), item) for name, item in _items(value)]
+def _redact_mapping(value: Mapping[Any, Any], walk: _Walk, levels: int) -> Redacted:
+    named = [(_plain(name), item) for name, item in _items(value, walk.room)]
     keys = [name for name, _ in named]
     if "value" in keys or "Value" in keys:
         called = next((it for name, it in named if name in _NAMES and isinstance(it, str)), None)
@@ -91,17 +165,25 @@ def _redact_mapping(value: Mapping[Any, Any], hide: Hide, levels: int) -> Redact
             named = [((called, name) if name in _VALUES else name, item) for name, item in named]
     if _INPUT in keys and isinstance(path := dict(named).get(_PATH), list | tuple):
         named = [((*path, name) if name == _INPUT else name, item) for name, item in named]
-    names = [hide(name) if isinstance(name, str) else (name, 0) for name in keys]
-    parts = [_redact_named(name, item, hide, levels) for name, item in named]
-    hidden = {name: part.value for (name, _), part in zip(names, parts, strict=True)}
-    return Redacted(hidden, sum(part.n for part in parts) + sum(n for _, n in names))
+    hidden: dict[Any, Any] = {}
+    n = 0
+    for key, (name, item) in zip(keys, named, strict=True):
+        if not walk.enter():
+            hidden[_CUT] = _CUT
+            break
+        left, part = walk.name(key), _redact_named(name, item, walk, levels)
+        hidden[left.value] = part.value
+        n += left.n + part.n
+    return Redacted(hidden, n)
 
 
-def _items(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+def _items(value: Mapping[Any, Any], room: float = math.inf) -> list[tuple[Any, Any]]:
+    # one more than there is room for, so that it is seen that there are more
+    last = None if room == math.inf else max(0, int(room)) + 1
     try:
-        return list(value.items())
+        return list(islice(value.items(), last))
     except Exception:  # noqa: BLE001 - some look up what they hold only now, as OmegaConf does
-        return [(name, _read(value, name)) for name in value]
+        return [(name, _read(value, name)) for name in islice(value, last)]
 
 
 def _read(value: Mapping[Any, Any], name: Any) -> Any:
@@ -111,39 +193,42 @@ def _read(value: Mapping[Any, Any], name: Any) -> Any:
         return f"[{error_type(error)}]"
 
 
-def _redact_items(items: Iterable[Any], hide: Hide, levels: int) -> Redacted:
+def _redact_items(items: Iterable[Any], walk: _Walk, levels: int) -> Redacted:
     kept: list[Any] = []
     n, flag = 0, ""
     for item in items:
+        if not walk.enter():
+            kept.append(_CUT)
+            break
         if flag and isinstance(item, str) and not item.startswith("-") and is_secret(flag, item):
             left = Redacted(HIDDEN, 1)
         else:
-            left = _redact_item(item, hide, levels)
+            left = _redact_item(item, walk, levels)
         flag = item if isinstance(item, str) and item[:1] == "-" and is_secret_name(item) else ""
         kept.append(left.value)
         n += left.n
     return Redacted(kept, n)
 
 
-def _redact_item(item: Any, hide: Hide, levels: int) -> Redacted:
+def _redact_item(item: Any, walk: _Walk, levels: int) -> Redacted:
     if isinstance(item, list | tuple) and len(item) == 2:  # noqa: PLR2004 - a name and its value
         name = _plain(item[0])
         if isinstance(name, str) and is_secret_name(name):
-            value, n = _redact_named(name, item[1], hide, levels)
+            value, n = _redact_named(name, item[1], walk, levels)
             return Redacted([name, value], n)
-    return redact_containers(item, hide, levels=levels - 1)
+    return _redact(item, walk, levels - 1)
 
 
-def _redact_named(name: Any, item: Any, hide: Hide, levels: int) -> Redacted:
+def _redact_named(name: Any, item: Any, walk: _Walk, levels: int) -> Redacted:
     for part in name if isinstance(name, tuple) else (name,):
         if isinstance(part, str) and is_secret(part, _plain(item)):
             return Redacted(HIDDEN, 1)
-    return redact_containers(item, hide, levels=levels - 1)
+    return _redact(item, walk, levels - 1)
 
 
-def _redact_object(value: Any, hide: Hide, levels: int) -> Redacted:
+def _redact_object(value: Any, walk: _Walk, levels: int) -> Redacted:
     if isinstance(value, Enum):
-        inside = _redact_named(value.name, value.value, hide, levels)
+        inside = _redact_named(value.name, value.value, walk, levels)
         # a member that says its own name, such as `Scheme.TOKEN = "token"`, holds nothing
         is_word = str(value.value).lower() == value.name.lower()
         return Redacted(HIDDEN, 1) if inside.n and not is_word else Redacted(value, 0)
@@ -152,17 +237,19 @@ def _redact_object(value: Any, hide: Hide, levels: int) -> Redacted:
         return Redacted(HIDDEN, 1)
     if isinstance(value, type):
         return Redacted(value, 0)
+    if walk.room < math.inf and _size(value) > walk.room:
+        walk.was_cut = True
+        return Redacted(f"[{type(value).__name__} {_CUT[1:]}", 0)
     inside = _inside(value)
     if inside is None:
-        return _redact_shown(value, _attributes(value), hide)
+        return _redact_shown(value, _attributes(value), walk)
     called = getattr(value, "name", None)
-    if isinstance(called, str) and is_secret(called, inside):  # a column
-        return Redacted(HIDDEN, 1)
-    found = redact_containers(inside, hide, levels=levels - 1)
-    return found if found.n else Redacted(value, 0)
+    is_secret_column = isinstance(called, str) and is_secret(called, inside)
+    found = Redacted(HIDDEN, 1) if is_secret_column else _redact(inside, walk, levels - 1)
+    return found if found.n or walk.was_cut else Redacted(value, 0)
 
 
-def _redact_shown(value: Any, attributes: Iterable[tuple[Any, Any]], hide: Hide) -> Redacted:
+def _redact_shown(value: Any, attributes: Iterable[tuple[Any, Any]], walk: _Walk) -> Redacted:
     """An object by its text, in which its own secrets are hidden too."""
     try:
         text = str(value)
@@ -176,8 +263,20 @@ def _redact_shown(value: Any, attributes: Iterable[tuple[Any, Any]], hide: Hide)
     for secret in secrets:
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, HIDDEN)
-    left, n = hide(text)
-    return Redacted(left, n + len(secrets)) if n or secrets else Redacted(value, 0)
+    left, n = walk.text(text)
+    is_other = n or secrets or walk.was_cut
+    return Redacted(left, n + len(secrets)) if is_other else Redacted(value, 0)
+
+
+def _size(value: Any) -> int:
+    """How many values an array, a table or another container holds; 0 for what is none."""
+    for name in ("size", "num_rows", "height"):
+        with suppress(Exception):
+            if isinstance(size := getattr(value, name), int):
+                return size
+    with suppress(Exception):
+        return len(value)
+    return 0
 
 
 def _inside(value: Any) -> Any:

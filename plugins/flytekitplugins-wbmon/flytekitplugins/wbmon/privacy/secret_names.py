@@ -8,6 +8,7 @@ models and paths in `PWD` are no secrets, whatever they are called.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sized
 from functools import lru_cache
 from typing import Any
@@ -20,13 +21,35 @@ _ENDING = re.compile(
     r"|(?:access|api|auth|refresh|id|session|bearer|security)token|passw(?:or)?d|passphrase"
     r"|passcode|passkey|passwordconfirmation|recoverycode|seedphrase|credential|authorization|authheader"
     r"|conn(?:ection)?str(?:ing)?|(?:web|slack|discord|teams)hook(?:ur[li])?|sasur[li]"
-    r"|(?:serviceaccount|keyfile)json)s?$"
+    r"|(?:serviceaccount|keyfile)json"
+    # in other languages, without their accents
+    r"|passwort|kennwort|contrasena|motdepasse|wachtwoord|losenord|adgangskode|salasana)s?$"
 )
 # these count as a word of their own only: `monkeypwd` is anything
 _LAST_WORDS = {
     "token", "secret", "secrets", "pass", "pw", "pwd", "cred", "creds", "cookie", "cookies", "jwt",
-    "bearer", "dsn", "sas", "otp", "totp",
+    "bearer", "dsn", "sas", "otp", "totp", "senha", "haslo", "heslo", "sifre", "jelszo",
 }  # fmt: skip
+_OTHER_LETTERS = ("пароль", "密码", "密碼", "口令", "パスワード", "暗証番号", "비밀번호", "암호")
+_UNFOLDED = str.maketrans("łŁøØıß", "lLoOis")
+# a pin is one of a board too, and a session an id: by the end of a name, what is a secret there
+_BY_VALUE = (
+    (re.compile(r"(?:^|card|sim|user)pin(?:code|number)?$"), re.compile(r"\d{4,8}")),
+    (re.compile(r"(?:cvv2?|cvc2?|^csc|securitycode)$"), re.compile(r"\d{3,4}")),
+    (
+        re.compile(r"(?:ssn|socialsecurity(?:number|no)?)$"),
+        re.compile(r"\d{3}[ \-]?\d{2}[ \-]?\d{4}"),
+    ),
+    (
+        re.compile(r"passport(?:number|no|id)?$"),
+        re.compile(r"(?=.*\d)[A-Z0-9]{6,10}", re.IGNORECASE),
+    ),
+    (re.compile(r"(?:verification|onetime|confirmation|auth)code$"), re.compile(r"\d{4,8}")),
+    (
+        re.compile(r"(?:j?sessionid|phpsessid|csrftoken|xsrftoken|connectsid)$"),
+        re.compile(r"(?=.{0,64}\d)(?=.{0,64}[A-Za-z])[\w+/=.:%\-]{12,}"),
+    ),
+)
 # `dbpass`, `smtp_pw`: whose password it is, written together with it
 _LOGIN = re.compile(
     r"(?:db|database|sql|mysql|pg|postgres|mongo|redis|oracle|jdbc|ldap|smtp|mail|email|s?ftp|ssh"
@@ -67,8 +90,10 @@ _STEPS = {
 _SPECIAL_TOKEN = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z0-9_]{1,40}\]|.{1,2}", re.DOTALL)
 _SWITCHES = {
     "true", "false", "yes", "no", "on", "off", "none", "null", "enabled", "disabled", "default",
-    "required", "optional", "missing", "unset", "undefined",
+    "required", "optional", "missing", "unset", "undefined", "str", "string", "bytes", "secretstr",
 }  # fmt: skip
+# where a program finds it
+_REFERENCE = re.compile(r"(?:os\.)?(?:environ|getenv)\b|process\.env\b|getpass\b|\$\{|\{\{|\$\(")
 _PATH = re.compile(r"(?:~|\.{1,2})?(?:/|$)|[A-Za-z]:[\\/]")
 _ACCESS_TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
 _LOGIN_TEXT = re.compile(rf"[^\s:]+:\S+|{_ACCESS_TOKEN.pattern}", re.DOTALL)
@@ -93,12 +118,18 @@ def is_secret_name(name: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=4096)
+def may_be_secret_name(name: str) -> bool:
+    """Whether there may be a secret under a name, which only the value can tell."""
+    return is_secret_name(name) or name.lower() == "pat" or _form_of(name) is not None
+
+
 def is_secret(name: str, item: Any) -> bool:
     """Whether a value under a name is a secret: no flag, fraction, count of tokens or nothing."""
     if item is None or isinstance(item, bool | float):
         return False
     if not is_secret_name(name):
-        return _is_login(name, item)
+        return _is_login(name, item) or _has_form(name, item)
     if isinstance(item, int):  # a password may be one; as a token it is a count
         is_count = name.lower().endswith(("token", "tokens", "secrets", "cookies"))
         return abs(item) >= _LEAST_PASSWORD and not is_count and name.lower() != "pass"
@@ -108,7 +139,26 @@ def is_secret(name: str, item: Any) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(name[-100:])]
+    name = name[-100:]
+    if not name.isascii():
+        if name.endswith(_OTHER_LETTERS):
+            return ["password"]
+        letters = unicodedata.normalize("NFKD", name.translate(_UNFOLDED))
+        name = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+@lru_cache(maxsize=4096)
+def _form_of(name: str) -> re.Pattern[str] | None:
+    joined = re.sub(r"[^a-z0-9]", "", name[-100:].lower())
+    return next((form for names, form in _BY_VALUE if names.search(joined)), None)
+
+
+def _has_form(name: str, item: Any) -> bool:
+    if not isinstance(item, int | str):
+        return False
+    form = _form_of(name)
+    return form is not None and form.fullmatch(str(item)) is not None
 
 
 def _is_secret_name(words: list[str]) -> bool:
@@ -127,7 +177,7 @@ def _is_secret_name(words: list[str]) -> bool:
 
 
 def _is_innocent(name: str, item: str) -> bool:
-    if not item.strip(".*") or item.lower() in _SWITCHES:
+    if not item.strip(".*") or item.lower() in _SWITCHES or _REFERENCE.match(item):
         return True
     if name.endswith("token"):
         return _SPECIAL_TOKEN.fullmatch(item) is not None

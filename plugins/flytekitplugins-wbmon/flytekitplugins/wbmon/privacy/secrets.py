@@ -9,7 +9,8 @@ from typing import Any
 
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.privacy.containers import named_values, redact_containers
-from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, hide_secrets
+from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
+from flytekitplugins.wbmon.privacy.secret_forms import hide_secrets
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
 
 _MIN_SECRET_LENGTH = 6

@@ -12,7 +12,8 @@ from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
-from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
+from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_within
 from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_text
 
@@ -73,9 +74,9 @@ class Screen:
         found = self._known.get(text)
         if found is not None:
             return found
-        text = text[: self._max_text]
         if self._redactor is None:
-            return text
+            return text[: self._max_text]
+        text = cut_safely(text, self._max_text)
         try:
             hidden = self._redactor.text(text)[0]
         except Exception:  # noqa: BLE001 - anybody's code; it is noted where texts are lost by it
@@ -135,7 +136,7 @@ class Screen:
         n = 0
         for name, value in list(values.items()):
             try:
-                text, found = self._hidden(name, value)
+                text, found, is_part = self._hidden(name, value)
                 if not isinstance(text, str):
                     text = as_text(text)
             except Exception as error:  # noqa: BLE001 - anybody's code, and any value
@@ -143,21 +144,23 @@ class Screen:
                 del values[name]
                 continue
             n += found
-            # cut after redaction: half of a secret would not be recognised
+            was_cut = was_cut or is_part
             if len(text) > self._max_text:
                 text, was_cut = text[: self._max_text], True
             values[name] = text
         return n, was_cut
 
-    def _hidden(self, name: str, value: Any) -> tuple[Any, int]:
+    def _hidden(self, name: str, value: Any) -> tuple[Any, int, bool]:
+        """The redacted value, how many things were hidden, and whether it is only a part."""
         if self._redactor is None:
-            return value, 0
-        if type(value) is str and not is_secret_name(name):
-            return self._redactor.text(value)
-        # with its name, because a value under a secret's name is hidden whatever it is
-        named, found = redact_value(self._redactor, {name: value})
-        (hidden,) = named.values()
-        return hidden, found
+            return value, 0, False
+        if type(value) is str and len(value) <= self._max_text and not is_secret_name(name):
+            return *self._redactor.text(value), False
+        # with its name, because a value under a secret's name is hidden whatever it is; no more of
+        # it than is kept, because this thread would hold up those that serve
+        limit = self._max_text + len(name) + 1
+        named, found, is_part = redact_within(self._redactor, {name: value}, limit=limit)
+        return *named.values(), found, is_part
 
 
 def _name(screen: Screen, _: str, value: str) -> str:

@@ -153,7 +153,7 @@ class Exchange(Request):
     """
 
     _is_started = _is_sent = _is_alone = _is_stream = _has_length = False
-    _content_type = _parent = b""
+    _content_type = _content_encoding = _parent = b""
     _incoming: Body | None = None
     _outgoing: Body | None = None
 
@@ -260,8 +260,10 @@ class Exchange(Request):
                 parts = self._parent.decode("latin-1").split("-")
                 self.trace_id = parts[1] if len(parts) > 1 else None
             if self._incoming is not None and self._outgoing is not None:
-                sent_as = header(self._scope["headers"], b"content-type")
-                self.bodies = Bodies(self._incoming, sent_as, self._outgoing, self._content_type)
+                sent = self._scope["headers"]
+                sent_as = header(sent, b"content-type"), header(sent, b"content-encoding")
+                answered_as = self._content_type, self._content_encoding
+                self.bodies = Bodies(self._incoming, sent_as, self._outgoing, answered_as)
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
             self._logger.count_failure()
         # the request waits in a queue, and would keep the scope and the server's objects alive
@@ -302,6 +304,8 @@ class Exchange(Request):
             elif name == b"content-type":
                 self._content_type = value
                 self._is_stream = value.startswith(b"text/event-stream")
+            elif name == b"content-encoding":
+                self._content_encoding = value
             elif name == b"x-request-id":
                 is_named = True
         if not is_named:

@@ -1,14 +1,43 @@
-"""Captures the first bytes of request and response bodies, and decodes those that are text."""
+"""Captures the first bytes of request and response bodies, and reads those that are text."""
 
 from __future__ import annotations
 
+import codecs
+import json
+import re
+import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl
 
-from flytekitplugins.wbmon.serving.log.encode import without_ragged_end
+from flytekitplugins.wbmon.privacy.cut import without_cut_end
 
 _TEXTUAL = (b"json", b"text/", b"xml", b"x-www-form-urlencoded")
+_FORM, _PARTS = b"x-www-form-urlencoded", b"multipart/"
+_PARAMETER = re.compile(
+    rb"(?i)[;\s](charset|boundary)\s*=\s*(?:\"([^\"]{1,200})\"|([^\s;\"]{1,200}))"
+)
+# those that text is sent in; others of Python's are no alphabets, or slow
+_ALPHABETS = re.compile(
+    r"utf[_-]?(?:8|16|32).*|ascii|iso8859.*|latin.*|cp\d+.*|koi8.*|mac.*|shift_jis.*|euc_.*|gb.*|big5.*"
+)
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# either header of gzip and zlib; some servers send `deflate` without one
+_ZLIB_OR_GZIP, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
+_COMPRESSED = {
+    b"gzip": (_ZLIB_OR_GZIP,),
+    b"x-gzip": (_ZLIB_OR_GZIP,),
+    b"deflate": (_ZLIB_OR_GZIP, _RAW),
+}
+_PART_NAME = re.compile(rb"(?i);\s*name=(?:\"([^\"\r\n]{0,200})\"|([^\s;\"]{1,200}))")
+_MAX_FIELDS = 1_000
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -17,15 +46,17 @@ class Body:
     """Keeps the first bytes of a body, and counts all of them.
 
     Args:
-        limit: Number of bytes kept.
+        limit: Number of bytes kept, and of bytes that are read of what is compressed.
     """
 
-    __slots__ = ("_kept", "_limit", "size")
+    __slots__ = ("_kept", "_limit", "is_cut", "size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: list[bytes] = []
         self.size = 0
+        self.is_cut = False
+        """Whether the body was longer than what is kept of it."""
 
     def add(self, chunk: bytes) -> None:
         """Add the next chunk of the body."""
@@ -33,57 +64,162 @@ class Body:
         if room > 0 and chunk:
             self._kept.append(chunk if len(chunk) <= room else chunk[:room])
         self.size += len(chunk)
+        self.is_cut = self.size > self._limit
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether the body was longer than what is kept."""
-        return self.size > self._limit
+    def content(self, content_type: bytes, content_encoding: bytes = b"") -> Any:
+        """What was sent: JSON and forms by name, other text as text; None for an empty body.
 
-    def text(self, content_type: bytes) -> str | None:
-        """The kept text, or the type and size if the body is not text; None for an empty body.
+        A body that is not text, or compressed in a way that Python cannot read, is its type and
+        size.
 
         Args:
             content_type: Value of the `content-type` header; empty if there is none.
+            content_encoding: Value of the `content-encoding` header; empty if there is none.
         """
         if not self.size:
             return None
-        if not _is_textual(content_type):
-            return f"[{content_type.decode('latin-1').lower()}, {self.size} bytes]"
-        # the limit may cut a character in two, so decoding must not fail
-        text = b"".join(self._kept).decode("utf-8", "replace")
-        return without_ragged_end(text) if self.is_cut else text
+        kind = content_type.lower()
+        if not _is_textual(kind):
+            return f"[{kind.decode('latin-1')}, {self.size} bytes]"
+        data = self._decompressed(content_encoding.strip().lower())
+        if data is None:
+            encoding = content_encoding.decode("latin-1").lower()
+            return f"[content-encoding {encoding}, {self.size} bytes]"
+        return self._read(data, kind, _parameters(content_type))
+
+    def _read(self, data: bytes, kind: bytes, parameters: dict[bytes, bytes]) -> Any:
+        if _PARTS in kind:
+            return _fields(data, parameters.get(b"boundary", b""), is_cut=self.is_cut)
+        text = _decoded(data, parameters.get(b"charset", b""))
+        if _FORM in kind:
+            return _by_name(_cut_pairs(parse_qsl(text, keep_blank_values=True), is_cut=self.is_cut))
+        if self.is_cut:
+            return without_cut_end(text)
+        return _read_json(text) if b"json" in kind else text
+
+    def _decompressed(self, encoding: bytes) -> bytes | None:
+        data = b"".join(self._kept)
+        if encoding in (b"", b"identity"):
+            return data
+        for window in _COMPRESSED.get(encoding, ()):
+            reader = zlib.decompressobj(window)
+            try:
+                # no more than is kept of any body: what a few bytes may become has no bound
+                plain = reader.decompress(data, self._limit)
+            except zlib.error:
+                continue
+            self.is_cut = self.is_cut or not reader.eof or bool(reader.unused_data)
+            return plain
+        return None
 
 
 class Bodies:
-    """The captured bodies of a request and its response; decoded only when the row is written.
+    """The captured bodies of a request and its response; read only when the row is written.
 
     Args:
         incoming: Body of the request.
-        sent_as: Content type of the request.
+        sent_as: Content type and content encoding of the request.
         outgoing: Body of the response.
-        answered_as: Content type of the response.
+        answered_as: Content type and content encoding of the response.
     """
 
     __slots__ = ("_answered_as", "_incoming", "_outgoing", "_sent_as")
 
-    def __init__(self, incoming: Body, sent_as: bytes, outgoing: Body, answered_as: bytes) -> None:
+    def __init__(
+        self,
+        incoming: Body,
+        sent_as: tuple[bytes, bytes],
+        outgoing: Body,
+        answered_as: tuple[bytes, bytes],
+    ) -> None:
         self._incoming, self._sent_as = incoming, sent_as
         self._outgoing, self._answered_as = outgoing, answered_as
 
     def columns(self) -> dict[str, Any]:
-        """Columns of the row: both texts, and whether any of them was cut."""
+        """Columns of the row: both contents, and whether any of them was cut."""
         return {
-            "input_text": self._incoming.text(self._sent_as),
-            "output_text": self._outgoing.text(self._answered_as),
+            "input_text": self._incoming.content(*self._sent_as),
+            "output_text": self._outgoing.content(*self._answered_as),
             "truncated": self._incoming.is_cut or self._outgoing.is_cut,
         }
 
 
 @lru_cache(maxsize=256)
-def _is_textual(content_type: bytes) -> bool:
-    kind = content_type.lower()
+def _is_textual(kind: bytes) -> bool:
     # a body without a type is taken for text
-    return not kind or any(word in kind for word in _TEXTUAL)
+    return not kind or kind.startswith(_PARTS) or any(word in kind for word in _TEXTUAL)
+
+
+@lru_cache(maxsize=256)
+def _parameters(content_type: bytes) -> dict[bytes, bytes]:
+    return {found[1].lower(): found[2] or found[3] for found in _PARAMETER.finditer(content_type)}
+
+
+def _decoded(data: bytes, charset: bytes) -> str:
+    # the limit may cut a character in two, so decoding must not fail
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return data.decode(name, "replace")
+    return data.decode(_alphabet(charset), "replace")
+
+
+@lru_cache(maxsize=64)
+def _alphabet(charset: bytes) -> str:
+    try:
+        name = codecs.lookup(charset.decode("latin-1")).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if _ALPHABETS.fullmatch(name) else "utf-8"
+
+
+def _read_json(text: str) -> Any:
+    """Containers of JSON by name; the text itself if it is anything else."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _cut_pairs(pairs: list[tuple[str, str]], *, is_cut: bool) -> list[tuple[str, str]]:
+    """Names and values of a form, without what the limit left of the last value."""
+    if not (is_cut and pairs):
+        return pairs
+    name, value = pairs[-1]
+    return [*pairs[:-1], (name, without_cut_end(value))]
+
+
+def _by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by name; several of one name are a list."""
+    several: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        several.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in several.items()}
+
+
+def _fields(data: bytes, boundary: bytes, *, is_cut: bool) -> Any:
+    """The fields of a form in parts: of files only their type and size, not their name."""
+    if not boundary:
+        return f"[multipart, {len(data)} bytes]"
+    pairs = []
+    for part in data.split(b"--" + boundary, _MAX_FIELDS)[1:]:
+        head, gap, value = part.partition(b"\r\n\r\n")
+        named = _PART_NAME.search(head)
+        if not gap or named is None:
+            continue
+        value = value.removesuffix(b"\r\n")
+        pairs.append((_decoded(named[1] or named[2] or b"", b""), _field(head, value)))
+    return _by_name(_cut_pairs(pairs, is_cut=is_cut))
+
+
+def _field(head: bytes, value: bytes) -> str:
+    lower = head.lower()
+    kind = re.search(rb"content-type:\s*([^\r\n]{1,200})", lower)
+    if b"filename" in lower or (kind is not None and not _is_textual(kind[1])):
+        shown = kind[1].decode("latin-1") if kind else "application/octet-stream"
+        return f"[{shown}, {len(value)} bytes]"
+    return _decoded(value, _parameters(kind[1]).get(b"charset", b"") if kind else b"")
 
 
 def header(headers: Headers, name: bytes) -> bytes:

@@ -27,8 +27,6 @@ _MAX_CATEGORY = 256
 _READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
 _MAX_BEGINNINGS = 10_000
-# a secret that the cut goes through may no longer match its pattern
-_RAGGED_END = 48
 # columns that the log itself writes: a caller's value would be a second key of the same name in the
 # JSON object, and readers would take the later of the two
 _OWN = {
@@ -218,13 +216,6 @@ class RowEncoder:
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
         present = {name: value for name, value in row.items() if value is not None}
         return f"{self._heads[kind]}{to_json(present)[1:]}\n"
-
-
-def without_ragged_end(text: str) -> str:
-    """A text that was cut at a limit, shortened further by the end a redactor may not recognise."""
-    kept = text[:-_RAGGED_END] if len(text) > _RAGGED_END else ""
-    head, space, _ = kept.rpartition(" ")
-    return head if space else kept
 
 
 def known_columns(columns: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

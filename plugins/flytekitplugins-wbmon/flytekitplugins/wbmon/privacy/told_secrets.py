@@ -1,0 +1,142 @@
+"""Hides secrets that a sentence tells (`my PIN is 4921`), and those in the columns of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from flytekitplugins.wbmon.privacy.assigned_secrets import is_told
+from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
+from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
+
+_VERB = r"(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|by)\b){1,2}"
+# a word with letters and digits, as no sentence has many
+_MIXED = r"(?=[^\s\"']{0,40}\d)(?=[^\s\"']{0,40}[A-Za-z])[^\s\"'\[(<{=:;,][^\s\"']"
+_QUOTED = r"(?:\"[^\"\n]{3,200}(?=\"|\Z)|'[^'\n]{3,200}(?='|\Z))"
+# what follows the beginning of a name
+_PASSWORD = re.compile(
+    rf"(?i)[^\W\d_]{{0,6}}(?:{_VERB}\s{{0,3}}(?:{_QUOTED}|{_MIXED}{{3,200}})"
+    rf"|\s{{1,3}}(?:{_QUOTED}|(?!sha\d|md5|v\d){_MIXED}{{6,200}}))"
+)
+_CODE = re.compile(
+    rf"(?i)2?(?: code| number)?(?:{_VERB}|\s?[:=])?\s{{0,3}}(\d{{3,8}})\b(?![.\-]\d)"
+)
+_SECRET = re.compile(r"[^\s\"']+\Z|(?<=['\"])[^'\"\n]+\Z")
+# the beginnings of names, and how they may go on
+_PASSWORDS = (("pass", ("w", "p", "c", "e ")), ("identified", (" by",)))
+# whose kind the word before them tells
+_KEYS = ("key", "token", "secret")
+_KEY_OWNERS = ("api", "secret", "access", "auth", "client", "private")
+# with the least number of digits, and the words before them without which they are anything
+_OWNERS = ("my", "your", "his", "her", "the", "card", "new", "sim")
+_CODE_KINDS = (
+    "verification", "confirmation", "login", "authentication", "one time", "one-time", "sms", "2fa",
+    "access", "security",
+)  # fmt: skip
+_CODES = (
+    ("pin", 4, _OWNERS), ("code", 3, _CODE_KINDS), ("otp", 4, ()), ("cvv", 3, ()), ("cvc", 3, ()),
+)  # fmt: skip
+_CODE_NAMES = (" code", " number")
+_BEFORE = 16
+_CELLS = re.compile(r"[,;\t|]")
+_NAME = re.compile(r"[\w .\-/]{1,60}")
+
+
+def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
+    """The text with passwords and codes hidden that stand behind their names in a sentence.
+
+    Args:
+        text: The text.
+        has_digits: Whether there are any, without which only what is in quotes is a secret.
+    """
+    words = text.lower()
+    if len(words) != len(text):  # some capitals become two letters
+        words = text
+    spans = list(_passwords(text, words))
+    if has_digits:
+        spans += [*_keys(text, words), *_codes(text, words)]
+    if not spans:
+        return text, 0
+    kept, n, end = [], 0, 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            kept += [text[end:start], HIDDEN]
+            n, end = n + 1, stop
+    return "".join([*kept, text[end:]]), n
+
+
+def _passwords(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for mark, more in _PASSWORDS:
+        for at in _places(mark, words):
+            if words.startswith(more, at + len(mark)):
+                yield from _told(text, at + len(mark))
+
+
+def _keys(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for mark in _KEYS:
+        for at in _places(mark, words):
+            if words[max(0, at - _BEFORE) : at].rstrip(" _-").endswith(_KEY_OWNERS):
+                yield from _told(text, at + len(mark))
+
+
+def _told(text: str, at: int) -> Iterator[tuple[int, int]]:
+    found = _PASSWORD.match(text, at)
+    if found is not None and (secret := _SECRET.search(found[0])) is not None:
+        yield found.start() + secret.start(), found.end()
+
+
+def _codes(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for mark, least, owners in _CODES:
+        for at in _places(mark, words):
+            before = words[max(0, at - _BEFORE) : at]
+            is_called = before.rstrip().endswith(owners) if owners else not before[-2:].isalpha()
+            if not is_called and not words.startswith(_CODE_NAMES, at + len(mark)):
+                continue
+            found = _CODE.match(text, at + len(mark))
+            if found is not None and len(found[1]) >= least:
+                yield found.span(1)
+
+
+def _places(mark: str, words: str) -> Iterator[int]:
+    at = words.find(mark)
+    while at >= 0:
+        yield at
+        at = words.find(mark, at + len(mark))
+
+
+def hide_columns(text: str) -> tuple[str, int]:
+    """The text with every value hidden that stands in a table below the name of a secret.
+
+    A table has a name above every column and as many values in every row: code has not.
+    """
+    lines = text.split("\n")
+    rows = [number for number, line in enumerate(lines) if line.strip()]
+    head = lines[rows[0]] if rows else ""
+    gap = _CELLS.search(head)
+    if gap is None or len(rows) == 1:
+        return text, 0
+    names = [cell.strip(" \"'\r") for cell in _cells(head, gap[0])]
+    hidden = [at for at, name in enumerate(names) if may_be_secret_name(name)]
+    if not hidden or not all(map(_NAME.fullmatch, names)):
+        return text, 0
+    table = {number: _cells(lines[number], gap[0]) for number in rows[1:]}
+    if any(len(cells) != len(names) for cells in table.values()):
+        return text, 0
+    n = 0
+    for number, cells in table.items():
+        for at in hidden:
+            value = cells[at].strip(" \"'\r")
+            is_mark = value == HIDDEN or not value.strip("-:")
+            if not is_mark and is_told(names[at], value, is_quoted=False):
+                cells[at] = cells[at].replace(value, HIDDEN)
+                n += 1
+        edge = gap[0] if lines[number].strip().startswith("|") else ""
+        lines[number] = f"{edge}{gap[0].join(cells)}{edge}"
+    return ("\n".join(lines), n) if n else (text, 0)
+
+
+def _cells(line: str, gap: str) -> list[str]:
+    """The cells of a row; Markdown has a gap before the first and behind the last one."""
+    stripped = line.strip()
+    inside = stripped[1:-1] if gap == "|" and stripped[:1] == stripped[-1:] == "|" else line
+    return inside.split(gap)

@@ -1,0 +1,106 @@
+"""How much of what people send is hidden, and how much of the innocent is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon.privacy.cut import cut_safely, without_cut_end
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, redact_value, redact_within
+from support.private_texts import CARD, INNOCENT, PRIVATE
+
+redactor = PatternRedactor()
+# to be hidden by a person only: half of a card a line, digits in odd groups, a fraction in powers
+MAY_STAY = {"card split oddly", "card in exponents"}
+# a sample of forms whose halves are still telling
+CUT = (
+    "mail", "mail with [at]", "mail with at and dot", "card", "card with dots", "IBAN", "jwt",
+    "private key", "aws secret, named", "openai", "url", "slack hook", "phone", "JSON", "cookie",
+    "prose, quoted", "basic auth", "azure storage",
+)  # fmt: skip
+
+
+def is_hidden(value: Any, secret: str) -> bool:
+    left, n = redact_value(redactor, value)
+    return n > 0 and secret not in str(left)
+
+
+def test_nearly_all_that_is_private_is_hidden_and_nearly_all_that_is_not_is_kept() -> None:
+    shown = {name for name, (value, secret) in PRIVATE.items() if not is_hidden(value, secret)}
+    lost = {name for name, value in INNOCENT.items() if redact_value(redactor, value).n}
+
+    assert len(PRIVATE) > 200
+    assert len(shown) <= 0.03 * len(PRIVATE), shown
+    assert len(INNOCENT) > 100
+    assert len(lost) <= 0.03 * len(INNOCENT), lost
+
+
+def test_what_is_innocent_is_kept_as_it_was_written() -> None:
+    for value in INNOCENT.values():
+        left, n = redact_value(redactor, value)
+        if not n:
+            assert left == value
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_text_that_is_cut_anywhere_shows_no_part_of_a_secret(name: str) -> None:
+    text, secret = PRIVATE[name]
+    secret = secret[:4]
+    before = "this is a note. "
+    whole = f"{before}{text} and more to read behind it"
+    for limit in range(len(whole)):
+        shown, _, was_cut = redact_within(redactor, whole, limit=limit)
+        assert was_cut
+        assert len(shown) <= max(limit, 40) + 40
+        assert secret not in shown, (limit, shown)
+        if limit < len(before + text):
+            assert secret not in redactor.text(without_cut_end(whole[:limit]))[0]
+
+
+def test_a_text_that_is_short_enough_is_not_cut() -> None:
+    assert cut_safely("mail me@x.com", 13) == "mail me@x.com"
+    assert redact_within(redactor, "mail me@x.com", limit=13) == ("mail [EMAIL]", 1, False)
+
+
+def test_containers_are_followed_as_far_as_there_is_room() -> None:
+    value = {"a": ["me@x.com"] * 3, "b": {"c": "word " * 100}, "d": 1}
+    left, n, was_cut = redact_within(redactor, value, limit=50)
+    assert left == {
+        "a": ["[EMAIL]"] * 3, "b": {"c": "word word word [...]"}, "[...]": "[...]",
+    }  # fmt: skip
+    assert (n, was_cut) == (3, True)
+    assert redact_within(redactor, list(range(100)), limit=10).value == [*range(10), "[...]"]
+
+
+def test_a_container_of_any_size_costs_what_the_limit_allows() -> None:
+    class Endless(dict[str, int]):
+        read = 0
+
+        def items(self) -> Any:
+            while True:
+                Endless.read += 1
+                yield f"n{Endless.read}", 1
+
+    left, _, was_cut = redact_within(redactor, Endless(), limit=100)
+    assert was_cut
+    assert len(left) < 100
+    assert Endless.read < 200
+
+
+def test_a_large_array_is_named_and_not_read() -> None:
+    numpy = pytest.importorskip("numpy")
+    image = numpy.zeros((100, 100))
+    assert redact_within(redactor, [image], limit=1_000) == (["[ndarray ...]"], 0, True)
+    small = numpy.zeros(3)
+    assert redact_within(redactor, small, limit=1_000)[0] is small
+
+
+@pytest.mark.parametrize("value", [int(CARD), float(CARD), [int(CARD)], {int(CARD): 1}])
+def test_a_number_may_be_a_card(value: Any) -> None:
+    assert "[CARD]" in str(redact_value(redactor, value).value)
+
+
+@pytest.mark.parametrize("value", [int(CARD) + 1, 1e300, float("nan"), -int(CARD), True, 10**18])
+def test_any_other_number_stays(value: Any) -> None:
+    assert redact_value(redactor, value).n == 0
