@@ -213,6 +213,16 @@ def test_tokens_written_to_a_cache_are_counted_in_the_responses_api(
     assert [row["gen_ai_usage_cache_creation_input_tokens"] for row in rows] == [5, 5]
 
 
+def test_a_response_without_output_is_logged_with_what_it_cost(
+    client: Any, rows: Rows, server: OpenAIServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.changes = {"output": None}
+    client.responses.create(**ASK)
+
+    assert [row["gen_ai_usage_output_tokens"] for row in rows] == [2]
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_response_that_failed_is_an_error(
     client: Any, rows: Rows, server: OpenAIServer, *, is_stream: bool

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.storage.segments.layout import is_of_this_host, unique_instance
 from flytekitplugins.wbmon.storage.segments.owner import has_dead_writer
 from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 from support.prediction_log import segments
@@ -144,3 +145,13 @@ def test_a_clock_that_is_put_back_ends_the_segment(tmp_path: Path) -> None:
     segment.append(b"a\n", MIDNIGHT + 7200)
 
     assert segment.seal_if_due(MIDNIGHT + 3600)
+
+
+def test_a_segment_says_whether_its_writer_ran_here_and_locks_it() -> None:
+    here = unique_instance()
+
+    assert is_of_this_host(f"{here}-17-000000.jsonl")
+    assert not is_of_this_host(f"{unique_instance('elsewhere')}-17-000000.jsonl")
+    # of an earlier release, whose writers lock nothing
+    assert not is_of_this_host(f"{here[:-4]}-17-000000.jsonl")
+    assert not is_of_this_host("x.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,9 @@ SUFFIX = ".jsonl"
 
 State = Literal["open", "sealed", "compacted"]
 
+# of writers that lock their segments; eight in earlier releases
+_N_DIGITS = 12
+_NAME = re.compile(rf"(.+)-[0-9a-f]{{{_N_DIGITS}}}-\d+-\d+{re.escape(SUFFIX)}")
 # separators of paths, and characters with a meaning in glob patterns
 _REFUSED = set("/\\*?[]")
 
@@ -45,9 +49,21 @@ def unique_instance(instance: str | None = None) -> str:
     Args:
         instance: Name of this copy of the service; the host's name by default.
     """
-    name = instance or socket.gethostname()
-    plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
-    return f"{plain}-{uuid4().hex[:8]}"
+    return f"{_plain(instance or socket.gethostname())}-{uuid4().hex[:_N_DIGITS]}"
+
+
+def is_of_this_host(segment: str) -> bool:
+    """Whether the writer of a segment ran here, and locked it, as earlier releases did not.
+
+    Args:
+        segment: Its file name. That of a writer with an `instance` of its own does not say.
+    """
+    found = _NAME.fullmatch(segment)
+    return found is not None and found[1] == _plain(socket.gethostname())
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
 
 
 def local_root(destination: str) -> Path | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem
 from flytekitplugins.wbmon.storage.guard import without_secrets
-from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, is_of_this_host, segment_folder
 from flytekitplugins.wbmon.storage.segments.owner import has_dead_writer
 
 logger = logging.getLogger(__name__)
@@ -24,14 +24,16 @@ logger = logging.getLogger(__name__)
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 ORPHAN_AFTER_S = 3600.0
+_QUIET_S = 300.0
 _LAST_WORD_S = 15.0
 
 
 class Uploader:
     """Uploads the sealed segments of a folder, also those that an earlier process left there.
 
-    A killed process also leaves its open segment. That is sealed too: at once where the file system
-    has locks, else when it has not been written to for `orphan_after_s` seconds.
+    A killed process also leaves its open segment. That is sealed too: when nobody holds its lock
+    any more (and it has been quiet for five minutes, if it is not of this host), or it has not been
+    written to for `orphan_after_s` seconds.
 
     Args:
         folder: Local folder of sealed segments.
@@ -150,11 +152,13 @@ class Uploader:
                 self._seal_if_due(time())
 
     def _seal_orphans(self) -> None:
-        before = time() - self._orphan_after_s
         for path in self._open_folder.glob(f"*{SUFFIX}"):
             # another worker of this host may move the same file first
             with suppress(OSError):
-                if path.stat().st_mtime < before or has_dead_writer(path):
+                quiet_s = time() - path.stat().st_mtime
+                # of others quiet as well: a lock may not be seen from other hosts
+                can_tell = is_of_this_host(path.name) or quiet_s > _QUIET_S
+                if quiet_s > self._orphan_after_s or (can_tell and has_dead_writer(path)):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     path.rename(self._folder / path.name)
 

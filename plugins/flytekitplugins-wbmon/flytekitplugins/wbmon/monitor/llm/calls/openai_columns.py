@@ -136,4 +136,9 @@ def _first(source: Any, *names: str) -> Any:
 
 
 def _get(source: Any, name: str) -> Any:
-    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    if isinstance(source, Mapping):
+        return source.get(name)
+    try:
+        return getattr(source, name, None)
+    except Exception:  # noqa: BLE001 - a property, of an answer that lacks what it is made of
+        return None
