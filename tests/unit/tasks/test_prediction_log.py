@@ -146,6 +146,22 @@ def test_a_retried_night_finds_the_day_that_its_first_attempt_wrote(tmp_path: Pa
     assert f"{today()} has 30 predictions" in reports[2].reason
 
 
+def test_a_line_that_cannot_be_read_is_a_finding_whatever_the_rules_ask(tmp_path: Path) -> None:
+    serve(tmp_path, n=3)
+    (segment,) = (tmp_path / "sealed/api").iterdir()
+    segment.write_bytes(segment.read_bytes() + b"{torn")
+    compact = CompactPredictionLog("t.torn", destination=str(tmp_path), service="api")
+    alert = DegradationAlert(
+        "t.torn.alert",
+        rules=[AlertRule(metric="prediction_log.n_day_windows", below=1)],
+        state_uri=str(tmp_path / "alert.json"),
+    )
+    decided = alert(prediction_log=compact(at=tomorrow()).report, at=tomorrow())
+
+    (finding,) = decided.decision.findings
+    assert "1 lines could not be read and are in the quarantine" in finding
+
+
 def test_rows_of_another_day_do_not_hide_that_the_day_has_none(tmp_path: Path) -> None:
     serve(tmp_path, n=3)
     compact = CompactPredictionLog("t.other", destination=str(tmp_path), service="api")

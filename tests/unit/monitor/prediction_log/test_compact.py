@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.llm import read_calls
 from flytekitplugins.wbmon.monitor.prediction_log.compact import (
     compact_prediction_log,
     days_before,
-    ensure_day,
+    with_day,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.feedback import join_feedback, recent_feedback
 from flytekitplugins.wbmon.monitor.prediction_log.schema import PREDICTION_COLUMNS, day_folder
@@ -290,7 +290,8 @@ def test_it_works_on_any_file_system(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_a_day_without_traffic_can_be_read(tmp_path: Path) -> None:
-    ensure_day(str(tmp_path), "api", today())
+    report = with_day(compact_prediction_log(str(tmp_path), "api"), str(tmp_path), today())
+    assert (report.day, report.n_day_predictions) == (today(), 0)
     assert table(tmp_path).num_rows == 0
     assert table(tmp_path, "window").num_rows == 0
 

@@ -23,7 +23,6 @@ from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.prediction_log.compact import (
     compact_prediction_log,
-    ensure_day,
     with_day,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
@@ -213,7 +212,7 @@ def test_an_empty_day_among_others_is_read_with_them(tmp_path: Path, kind: Any) 
 
 
 def test_rows_that_come_late_to_an_empty_day_decide_what_it_is(tmp_path: Path) -> None:
-    ensure_day(str(tmp_path), "api", DAY)
+    with_day(compact_prediction_log(str(tmp_path), "api"), str(tmp_path), DAY)
     assert pq.read_schema(day(tmp_path) / "part-empty.parquet").field("prediction").type == "string"
     put(tmp_path, "s-0", [0.5])
     compact_prediction_log(str(tmp_path), "api")

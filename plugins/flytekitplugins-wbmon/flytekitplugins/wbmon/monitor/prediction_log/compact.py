@@ -53,6 +53,10 @@ def compact_prediction_log(
 ) -> CompactionReport:
     """Turn every sealed segment of a service into Parquet by day of event time (UTC).
 
+    A line that is no row, and a part or a manifest that cannot be read, are put aside (see
+    `LogFiles`). A segment that cannot be read as a whole, or has a row of a newer schema version,
+    stays where it is. All are counted.
+
     Args:
         destination: Path or fsspec URL of the log.
         service: Name of the service.
@@ -65,10 +69,6 @@ def compact_prediction_log(
 
     Returns:
         Counts of what was found and written.
-
-    A line that is no row, and a part or a manifest that cannot be read, are put aside (see
-    `LogFiles`). A segment that cannot be read as a whole, or has a row of a newer schema version,
-    stays where it is. All are counted.
 
     Raises:
         ConfigError: If `orphan_after_s` is not positive, or `now` is no moment.
@@ -91,22 +91,6 @@ def compact_prediction_log(
     return replace(report, reason=compaction_reason(report))
 
 
-def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = None) -> None:
-    """Write a part without rows to every table of a day that has no part, so that it can be read.
-
-    Its columns are those of the last earlier day with rows.
-
-    Args:
-        destination: Path or fsspec URL of the log.
-        service: Name of the service.
-        day: `YYYY-MM-DD`, UTC.
-        filesystem: The fsspec file system of the log, if the caller has one with credentials.
-    """
-    log = LogFiles(destination, service, filesystem)
-    for kind in _KINDS:
-        _ensure(log, kind, day)
-
-
 def with_day(
     report: CompactionReport,
     destination: str,
@@ -117,6 +101,9 @@ def with_day(
 ) -> CompactionReport:
     """Make a day's tables readable by anybody; the report with what they hold, whoever wrote it.
 
+    All parts get one schema. A table without a part gets one without rows, with the columns of the
+    last earlier day with rows.
+
     Args:
         report: The report of the compaction.
         destination: Path or fsspec URL of the log.
@@ -125,7 +112,7 @@ def with_day(
         filesystem: The fsspec file system of the log, if the caller has one with credentials.
     """
     log = LogFiles(destination, report.service, filesystem)
-    for other in {*feedback_days} - {day}:
+    for other in sorted({*feedback_days} - {day}):
         level_day(log, "feedback", other)
     n = {}
     for kind in _KINDS:

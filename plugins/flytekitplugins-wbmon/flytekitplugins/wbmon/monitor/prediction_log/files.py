@@ -270,7 +270,7 @@ class LogFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(
-            (str(each["name"]), (each["size"] or 0) if each["type"] == "file" else None)
+            (str(each["name"]), (each.get("size") or 0) if each["type"] == "file" else None)
             for each in found
         )
 
