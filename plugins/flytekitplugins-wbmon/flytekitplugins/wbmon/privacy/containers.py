@@ -29,6 +29,7 @@ _SHORTEST = 4
 # a number of so many digits may be a card; the ids of rows have more
 _LEAST_ID, _BEYOND_IDS = 10**13, 10**16
 _SHORT_TEXT = 32
+_SIMPLE = {str, int, float, bool, type(None), list, dict}
 # in place of what is left out
 _CUT = "[...]"
 # whose objects of flags W&B reads itself
@@ -320,6 +321,8 @@ def _attributes(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def _plain(value: Any) -> Any:
     """Bytes as text; a named tuple, a dataclass or a structured array as a dict."""
+    if type(value) in _SIMPLE:  # most values are
+        return value
     if isinstance(value, bytes | bytearray):
         return value.decode("utf-8", "replace")
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
