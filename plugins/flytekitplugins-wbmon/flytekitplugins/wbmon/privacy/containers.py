@@ -28,6 +28,8 @@ _PATH, _INPUT = "loc", "input"
 _SHORTEST = 4
 # a number of so many digits may be a card; the ids of rows have more
 _LEAST_ID, _BEYOND_IDS = 10**13, 10**16
+_SHORT_TEXT = 32
+_SIMPLE = {str, int, float, bool, type(None), list, dict}
 # in place of what is left out
 _CUT = "[...]"
 # whose objects of flags W&B reads itself
@@ -52,10 +54,12 @@ class RedactedPart(NamedTuple):
 class _Walk:
     """Hides texts on the way through containers, until there is no more room for them."""
 
-    __slots__ = ("_hide", "room", "was_cut")
+    __slots__ = ("_hide", "_known", "room", "was_cut")
 
     def __init__(self, hide: Hide, limit: float) -> None:
         self._hide, self.room, self.was_cut = hide, limit, False
+        # the names of an entry are those of the next one too
+        self._known: dict[str, tuple[str, int]] = {}
 
     def enter(self) -> bool:
         """Take a place for one more value; whether there was any."""
@@ -71,11 +75,17 @@ class _Walk:
             text = cut_safely(text, max(0, int(self.room)))
             self.was_cut, self.room = True, 0
         self.room -= len(text)
-        left, n = self._hide(text)
+        left, n = self._hide_once(text) if len(text) <= _SHORT_TEXT else self._hide(text)
         if text is not whole:
             return Redacted(f"{left}{_CUT}", n)
         # a text may be a member of an `Enum`, of which W&B writes the name
         return Redacted(left, n) if n else Redacted(text, 0)
+
+    def _hide_once(self, text: str) -> tuple[str, int]:
+        found = self._known.get(text)
+        if found is None:
+            found = self._known[text] = self._hide(text)
+        return found
 
     def name(self, name: Any) -> Redacted:
         """The name of an entry."""
@@ -311,6 +321,8 @@ def _attributes(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def _plain(value: Any) -> Any:
     """Bytes as text; a named tuple, a dataclass or a structured array as a dict."""
+    if type(value) in _SIMPLE:  # most values are
+        return value
     if isinstance(value, bytes | bytearray):
         return value.decode("utf-8", "replace")
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
