@@ -36,6 +36,7 @@ _CODE_KINDS = (
 _CODES = (
     ("pin", 4, _OWNERS), ("code", 3, _CODE_KINDS), ("otp", 4, ()), ("cvv", 3, ()), ("cvc", 3, ()),
 )  # fmt: skip
+_MARKS = (*(mark for mark, _ in _PASSWORDS), *_KEYS, *(mark for mark, *_ in _CODES))
 _CODE_NAMES = (" code", " number")
 _BEFORE = 16
 _CELLS = re.compile(r"[,;\t|]")
@@ -50,6 +51,11 @@ def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
         has_digits: Whether there are any, without which only what is in quotes is a secret.
     """
     words = text.lower()
+    for mark in _MARKS:
+        if mark in words:
+            break
+    else:  # as in nearly all texts
+        return text, 0
     if len(words) != len(text):  # some capitals become two letters
         words = text
     spans = list(_passwords(text, words))

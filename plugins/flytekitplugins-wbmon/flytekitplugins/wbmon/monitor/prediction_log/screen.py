@@ -6,6 +6,7 @@ as those of routes and features; and keys, which rows are joined by, so that two
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -155,12 +156,27 @@ class Screen:
         if self._redactor is None:
             return value, 0, False
         if type(value) is str and len(value) <= self._max_text and not is_secret_name(name):
-            return *self._redactor.text(value), False
+            text, n = self._redactor.text(value)
+            # most have nothing to hide, and need not be read
+            inside = _parsed(value) if n else None
+            if inside is None:
+                return text, n, False
+            value = inside
         # with its name, because a value under a secret's name is hidden whatever it is; no more of
         # it than is kept, because this thread would hold up those that serve
         limit = self._max_text + len(name) + 1
         named, found, is_part = redact_within(self._redactor, {name: value}, limit=limit)
         return *named.values(), found, is_part
+
+
+def _parsed(text: str) -> Any:
+    """The containers of a text of JSON, whose values are hidden by name; None for any other."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _name(screen: Screen, _: str, value: str) -> str:

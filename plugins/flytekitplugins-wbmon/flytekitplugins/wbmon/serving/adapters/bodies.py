@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 import zlib
 from collections.abc import Iterable
@@ -67,7 +66,7 @@ class Body:
         self.is_cut = self.size > self._limit
 
     def content(self, content_type: bytes, content_encoding: bytes = b"") -> Any:
-        """What was sent: JSON and forms by name, other text as text; None for an empty body.
+        """What was sent: forms by name, other text as text; None for an empty body.
 
         A body that is not text, or compressed in a way that Python cannot read, is its type and
         size.
@@ -93,9 +92,7 @@ class Body:
         text = _decoded(data, parameters.get(b"charset", b""))
         if _FORM in kind:
             return _by_name(_cut_pairs(parse_qsl(text, keep_blank_values=True), is_cut=self.is_cut))
-        if self.is_cut:
-            return without_cut_end(text)
-        return _read_json(text) if b"json" in kind else text
+        return without_cut_end(text) if self.is_cut else text
 
     def _decompressed(self, encoding: bytes) -> bytes | None:
         data = b"".join(self._kept)
@@ -170,16 +167,6 @@ def _alphabet(charset: bytes) -> str:
     except (LookupError, ValueError):
         return "utf-8"
     return name if _ALPHABETS.fullmatch(name) else "utf-8"
-
-
-def _read_json(text: str) -> Any:
-    """Containers of JSON by name; the text itself if it is anything else."""
-    if text.lstrip()[:1] not in ("{", "["):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _cut_pairs(pairs: list[tuple[str, str]], *, is_cut: bool) -> list[tuple[str, str]]:
