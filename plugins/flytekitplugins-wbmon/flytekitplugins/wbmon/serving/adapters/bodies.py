@@ -28,6 +28,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MARKED = {mark[:1] for mark, _ in _MARKS}
 # either header of gzip and zlib; some servers send `deflate` without one
 _ZLIB_OR_GZIP, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
 _COMPRESSED = {
@@ -154,9 +155,10 @@ def _parameters(content_type: bytes) -> dict[bytes, bytes]:
 
 def _decoded(data: bytes, charset: bytes) -> str:
     # the limit may cut a character in two, so decoding must not fail
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return data.decode(name, "replace")
+    if data[:1] in _MARKED:
+        for mark, name in _MARKS:
+            if data.startswith(mark):
+                return data.decode(name, "replace")
     return data.decode(_alphabet(charset), "replace")
 
 

@@ -161,8 +161,9 @@ class RowEncoder:
     def _content(self, given: dict[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
         """The columns that may hold what a user wrote, redacted."""
         raw = {name: given.pop(name) for name in _TEXTS if given.get(name) is not None}
-        numbers, categories, n = self._split_features(features)
-        prediction = scalar(given.pop("prediction", None))
+        numbers, categories, n = self._split_features(features) if features else ({}, {}, 0)
+        prediction = given.pop("prediction", None)
+        prediction = None if prediction is None else scalar(prediction)
         # a prediction that is text may hold personal data: it is redacted like the other texts
         if prediction is not None and not isinstance(prediction, bool | int | float):
             raw["prediction"] = prediction
@@ -178,13 +179,14 @@ class RowEncoder:
         if not (raw or categories or n):
             return content
         found, content["truncated"] = self._screen.texts(raw, was_cut=was_cut)
-        m, _ = self._screen.texts(categories, as_text=str)
         content |= raw
         if categories:
+            more, _ = self._screen.texts(categories, as_text=str)
+            n += more
             content["cat_features"] = {
                 self._screen.name(name): text[:_MAX_CATEGORY] for name, text in categories.items()
             }
-        content["redactions"] = n + found + m
+        content["redactions"] = n + found
         return content
 
     def _number(self, value: Any) -> Any:
