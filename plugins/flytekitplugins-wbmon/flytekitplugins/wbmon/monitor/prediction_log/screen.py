@@ -59,7 +59,7 @@ class Screen:
         user_key: bytes | None,
         hashed: Iterable[str] = (),
         max_text: int,
-        note: Callable[[Exception], None] = lambda _: None,
+        note: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._redactor, self._user_key, self._max_text = redactor, user_key, max_text
         self.hides = redactor is not None
@@ -80,7 +80,7 @@ class Screen:
         text = cut_safely(text, self._max_text)
         try:
             hidden = self._redactor.text(text)[0]
-        except Exception:  # noqa: BLE001 - anybody's code; it is noted where texts are lost by it
+        except BaseException:  # noqa: BLE001 - anybody's code; it is noted where texts are lost by it
             hidden = _PATTERNS.text(text)[0]
         if len(text) <= _MAX_KNOWN_LENGTH:
             if len(self._known) >= _MAX_KNOWN:
@@ -140,7 +140,7 @@ class Screen:
                 text, found, is_part = self._hidden(name, value)
                 if not isinstance(text, str):
                     text = as_text(text)
-            except Exception as error:  # noqa: BLE001 - anybody's code, and any value
+            except BaseException as error:  # noqa: BLE001 - anybody's code, and any value
                 self._note(error)
                 del values[name]
                 continue

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, fit_row, scalar
@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
 from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
 from flytekitplugins.wbmon.serving.log.request import Prediction, Request
-from flytekitplugins.wbmon.storage.segments.json_lines import to_json
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of, to_json
 
 _TEXTS = ("input_text", "output_text", "error_text")
 _MAX_CATEGORY = 256
@@ -199,20 +199,21 @@ class RowEncoder:
         numbers: dict[str, Any] = {}
         categories: dict[str, Any] = {}
         n_hidden = 0
-        for name, value in features.items():
+        for given, value in features.items():
+            name = text_of(given)
             plain = _quantity(value)
             # a whole number may be a password, which is hidden as the texts are
             is_number = isinstance(plain, bool | int | float)
-            if is_number and not (self._screen.hides and is_secret(str(name), plain)):
+            if is_number and not (self._screen.hides and is_secret(name, plain)):
                 fitting = fit("any", plain)
                 number = fitting if isinstance(fitting, str) else self._number(fitting)
                 n_hidden += fitting is not None and number is None
                 if number is not None:
-                    numbers[self._screen.name(str(name))] = number
+                    numbers[self._screen.name(name)] = number
             elif plain is not None:
                 # cut again after redaction, which half of a secret would escape
                 cut = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
-                categories[str(name)] = cut
+                categories[name] = cut
         return numbers, categories, n_hidden
 
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
@@ -241,7 +242,8 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
 def _quantity(value: Any) -> Any:
     """As `scalar` has it, but a fraction of more digits than a float holds is rounded."""
     plain = scalar(value)
-    if not isinstance(plain, str) or not isinstance(value, Decimal | Real):
+    is_fraction = isinstance(value, Decimal | Real) and not isinstance(value, Integral)
+    if not isinstance(plain, str) or not is_fraction:
         return plain
     rounded = float(value)
     # beyond all floats it keeps its text

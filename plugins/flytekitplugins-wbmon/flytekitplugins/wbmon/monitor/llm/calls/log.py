@@ -174,7 +174,7 @@ class CallLog:
         finally:
             self._is_writing = False
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self, error: BaseException) -> None:
         with self._lock:
             self.n_failed += 1
         # the class only: a message may hold what a call said
@@ -199,7 +199,7 @@ class CallLog:
             fitted["timestamp"] = utc(datetime.now(timezone.utc))
         return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
 
-    def _note_unredacted(self, error: Exception) -> None:
+    def _note_unredacted(self, error: BaseException) -> None:
         self._warn("texts", f"texts that cannot be redacted are left out ({error_type(error)})")
 
     def _warn(self, matter: str, words: str) -> None:
