@@ -97,3 +97,38 @@ def test_probabilities_of_text_beside_mixed_labels_are_probabilities():
 
     assert report.classes == ("0", "1")
     assert report.metrics["brier"].value > 0.2
+
+
+@pytest.mark.parametrize(
+    ("said", "labels"),
+    [
+        (["True", "False"], ["true", "false"]),
+        (["True", "False"], ["1", "0"]),
+        (["True", "False"], ["yes", "no"]),
+        (["True", "False"], [True, False]),
+        (["1.0", "0.0"], ["1", "0"]),
+        (["1", "0"], ["1.0", "0.0"]),
+    ],
+)
+@pytest.mark.parametrize("others", [["spam"], []])
+def test_values_that_became_text_beside_words_meet_labels_in_any_spelling(said, labels, others):
+    frame = outcomes([*labels * 60, *[None] * len(others)], [*said * 60, *others])
+    plain = measured(outcomes([1, 0] * 60, [1, 0] * 60))
+
+    for baseline in (None, plain):
+        report = measured(frame, baseline=baseline)
+
+        assert (report.metrics["accuracy"].value, report.n_labelled) == (1.0, 120)
+        assert {"0", "1"} <= {*report.classes}
+
+
+def test_classes_that_are_spelled_alike_keep_their_names():
+    report = measured(outcomes(["True", "False"] * 60, ["True", "False"] * 60))
+
+    assert report.classes == ("False", "True")
+
+
+def test_a_number_that_is_no_class_costs_its_row():
+    report = measured(pd.DataFrame({"label": [1, 0] * 60, "said": [1.0, 0.0] * 59 + [1.0, 1e22]}))
+
+    assert report.metrics["accuracy"].n == 119

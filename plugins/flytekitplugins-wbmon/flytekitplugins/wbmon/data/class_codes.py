@@ -23,7 +23,13 @@ from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import are_days, day_names
 from flytekitplugins.wbmon.data.unreadable import MOST, Unreadable
 from flytekitplugins.wbmon.data.uuids import uuid_name
-from flytekitplugins.wbmon.data.whole import are_fractions, read_whole, whole, without
+from flytekitplugins.wbmon.data.whole import (
+    are_fractions,
+    have_lost_digits,
+    read_whole,
+    whole,
+    without,
+)
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
 
@@ -186,8 +192,11 @@ def _coded_numbers(array: pa.Array, name: str, kind: Kind) -> CodedColumn:
 
 
 def _without_fractions(values: pa.Array) -> tuple[pa.Array, Unreadable]:
-    """Numbers without the few that are no whole ones; many of them are refused later."""
-    odd = are_fractions(values)
+    """Numbers without the few that are no whole ones, or so large that floats have lost digits.
+
+    Many of them are refused later.
+    """
+    odd = are_fractions(values) | have_lost_digits(values)
     n_odd = int(odd.sum())
     if not n_odd or n_odd > (1 - MOST) * (len(values) - count_missing(values)):
         return values, Unreadable()

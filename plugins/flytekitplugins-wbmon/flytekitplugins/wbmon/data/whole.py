@@ -80,6 +80,20 @@ def are_fractions(array: pa.Array) -> NDArray[np.bool_]:
     return found
 
 
+def have_lost_digits(array: pa.Array) -> NDArray[np.bool_]:
+    """Which numbers are so large that floats lack whole numbers of their size; shape `(n,)`.
+
+    Args:
+        array: Numbers or booleans without odd values.
+    """
+    found = np.zeros(len(array), dtype=bool)
+    if pa.types.is_floating(array.type):
+        found[is_valid(array)] = (
+            np.abs(dense_numbers(array)) > 2.0 ** _FRACTION[array.type.bit_width]
+        )
+    return found
+
+
 def without(array: pa.Array, rows: NDArray[np.bool_]) -> pa.Array:
     """The array with null in some rows."""
     if not rows.any():

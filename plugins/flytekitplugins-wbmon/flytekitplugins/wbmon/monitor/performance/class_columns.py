@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +11,7 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.class_codes import (
     CodedColumn,
+    class_names,
     code_as_numbers,
     code_as_text,
     code_column,
@@ -25,6 +28,8 @@ from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
 from flytekitplugins.wbmon.names import quoted_name
 
 _OF_NUMBERS = ("number", "boolean")
+_CLASSES = ("number", "boolean", "text")
+_TRUTHS, _ANSWERS = {"true": "1", "false": "0"}, {"yes": "1", "no": "0"}
 _MIXED = ("number", "text")  # kinds whose classes may be numbers and text together
 
 
@@ -43,6 +48,8 @@ def read_classes(table: pa.Table, name: str, beside: str, meaning: Meaning) -> C
     coded = _of_truths(table, name, beside) or code_column(table[name], name)
     if coded.kind in _MIXED and has_odd(table[name].type):
         coded = _of_mixed(table, name, beside, coded, meaning)
+    if coded.kind == "text":
+        coded = _as_meant(coded, table[beside], meaning)
     return known_alone(coded, meaning.classes) if meaning.is_closed else coded
 
 
@@ -82,6 +89,48 @@ def _of_mixed(
     if has_words:
         return code_as_text(table[name], name)
     return coded if coded.kind == "number" else code_as_numbers(table[name], name)
+
+
+def _as_meant(coded: CodedColumn, beside: pa.ChunkedArray, meaning: Meaning) -> CodedColumn:
+    """A column of text with one name for `True`, `true`, `yes`, `1` and `1.0`, if it needs one.
+
+    It does if the other column, or a baseline, has a class in another spelling: a log of several
+    models has booleans and numbers as text, and labels are written by people.
+    """
+    dtype = value_type(beside.type)
+    # floats may be probabilities, and no classes
+    others = _names(beside) if kind_of(dtype) in _CLASSES and not _is_fraction(dtype) else []
+    known = meaning.classes if meaning.is_closed else ()
+    every = {name.strip().lower() for name in (*coded.names, *others, *known)}
+    # only beside booleans are these words booleans
+    truths = _TRUTHS | (_ANSWERS if not every.isdisjoint(_TRUTHS) else {})
+    if not any(_differ(coded.names, names, truths) for names in (others, known)):
+        return coded
+    means = [_meant(name, truths) for name in coded.names]
+    # words that a baseline does not have are left out later
+    is_numeric = not _words([name for name in means if not known or name in known])
+    names = class_names({*means}, is_numeric=is_numeric)
+    place = np.array([*(names.index(each) for each in means), -1])
+    return coded._replace(
+        names=names, codes=place[coded.codes], kind="number" if is_numeric else "text"
+    )
+
+
+def _differ(ours: Sequence[str], theirs: Sequence[str], truths: Mapping[str, str]) -> bool:
+    """Whether a class that only one of both has is in the other by another name."""
+    meant = [{_meant(name, truths) for name in names} for names in (ours, theirs)]
+    return any(_meant(name, truths) in meant[0] & meant[1] for name in set(ours) ^ set(theirs))
+
+
+def _meant(name: str, truths: Mapping[str, str]) -> str:
+    """The name of a boolean or a whole number in any spelling; others are as they are."""
+    text = name.strip()
+    (number,) = read_whole([text])
+    return truths.get(text.lower(), name) if number is None else str(number)
+
+
+def _is_fraction(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(dtype) or pa.types.is_decimal(dtype))
 
 
 def _names(column: pa.ChunkedArray) -> list[str]:

@@ -35,7 +35,7 @@ from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 EXPOSURE = "exposure"
 """Name of the rows that say which variant of an experiment a unit was shown."""
 
-_TRUTHS = {"true": True, "false": False}
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
