@@ -82,6 +82,8 @@ BAD: Mapping[str, bytes] = {
     "5,000 digits": raw(f'"score":{"9" * 5000}'),
     "a cut escape": raw('"route":"\\ud8'),
     "a control character": b'{"kind":"prediction","route":"\x01"}\n',
+    "latencies that are no histogram": window(latency=[1]),
+    "errors that are no counts": window(errors={"a": "x", "b": None}, status=[200]),
 }
 GOOD: Mapping[str, bytes] = {
     "a blank line": b"\n\r\n  \n",
@@ -114,8 +116,7 @@ GOOD: Mapping[str, bytes] = {
     "dropped rows that are text": window(dropped_rows="many"),
     "dropped rows that are a list": window(dropped_rows=[1]),
     "dropped rows beyond int64": window(dropped_rows=2**70),
-    "a tenant of a window that is a list": window(tenant=["a"], route={"a": 1}, latency=[1]),
-    "errors that are no counts": window(errors={"a": "x", "b": None}, status=[200]),
+    "a tenant of a window that is a list": window(tenant=["a"], route={"a": 1}),
     "a rating": to_line({"kind": "feedback", "timestamp": DAY, "label": ["x"], "feedback_id": [1]}),
 }
 
@@ -343,7 +344,8 @@ def test_a_torn_part_whose_segment_was_kept_is_made_again_by_the_next_night(tmp_
 
 
 def test_a_window_that_differs_from_the_first_is_left_out_and_counted(tmp_path: Path) -> None:
-    first = window(requests=5, errors={"x": 1}, latency={"scale": 2, "counts": [1, 2], "sum": 0.1})
+    latency = {"scale": 2, "offset": 0, "counts": [1, 2], "zero_count": 0, "sum": 0.1}
+    first = window(requests=5, errors={"x": 1}, latency=latency)
     put(tmp_path, "s-1", first + window(requests=7, tenant="t"))
     put(tmp_path, "s-2", first + window(requests=6))
     here = compact_prediction_log(str(tmp_path), "api")

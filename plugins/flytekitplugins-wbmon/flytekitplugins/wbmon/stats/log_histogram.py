@@ -8,7 +8,7 @@ within 1.1 % of the exact one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
@@ -17,6 +17,8 @@ SCALE = 5
 
 _LARGEST = 1e9
 _SMALLEST = 1e-6
+# of OpenTelemetry's layout, and of 64-bit floats
+_MOST_SCALE, _MOST_EXPONENT = 20, 1024
 # buckets per factor e: bucket index = log(value) * _PER_E
 _PER_E = 2.0**SCALE / math.log(2.0)
 
@@ -136,23 +138,38 @@ class LogHistogram:
         """A histogram from the data that `to_dict` wrote.
 
         Raises:
-            DataError: If a part is missing or a count is negative.
+            DataError: If a part is missing or no number, a count is negative, or a bucket is beyond
+                what a float holds.
         """
         made = cls()
         try:
             made.scale = int(written["scale"])
-            offset, counts = int(written["offset"]), list(written["counts"])
+            offset, counts = int(written["offset"]), [int(count) for count in written["counts"]]
             made.n_zero, made.total = int(written["zero_count"]), float(written["sum"])
-        except (KeyError, TypeError, ValueError) as error:
+            if written.get("min") is not None:
+                made.smallest, made.largest = float(written["min"]), float(written["max"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"a histogram must have scale, offset, counts, zero_count and sum: {error!r}"
             ) from error
-        if min(counts, default=0) < 0:
-            raise DataError(f"counts of a histogram must be >= 0, got {min(counts)}")
-        made.buckets = {offset + i: int(count) for i, count in enumerate(counts) if count}
-        if written.get("min") is not None:
-            made.smallest, made.largest = float(written["min"]), float(written["max"])
+        made._require(offset, counts)
+        made.buckets = {offset + i: count for i, count in enumerate(counts) if count}
         return made
+
+    def _require(self, offset: int, counts: Sequence[int]) -> None:
+        least = min([*counts, self.n_zero])
+        if least < 0:
+            raise DataError(f"counts of a histogram must be >= 0, got {least}")
+        if not -_MOST_SCALE <= self.scale <= _MOST_SCALE:
+            raise DataError(
+                f"scale of a histogram must be in [-{_MOST_SCALE}, {_MOST_SCALE}], got {self.scale}"
+            )
+        edge = max(abs(offset), abs(offset + len(counts))) * 2.0**-self.scale
+        if (counts and edge > _MOST_EXPONENT) or not math.isfinite(self.total):
+            raise DataError(
+                f"sum and buckets of a histogram must be floats, got {self.total} and buckets from "
+                f"{offset} at scale {self.scale}"
+            )
 
     @classmethod
     def of(cls, values: Iterable[float]) -> LogHistogram:

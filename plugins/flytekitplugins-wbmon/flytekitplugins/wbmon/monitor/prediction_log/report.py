@@ -25,7 +25,7 @@ class CompactionReport(Report):
         n_duplicates: Rows left out because the day already had them.
         n_conflicts: Those of them, windows, that say something else than the one that was kept.
         n_torn: Lines that were put aside as they are no rows: incomplete, unreadable, of no known
-            kind, or without a valid time.
+            kind, without a valid time, or of numbers that cannot be.
         n_dropped: Rows that serving dropped, according to its windows.
         n_left: What stays among the sealed segments: of a newer schema version, unreadable as a
             whole, or no segment at all.

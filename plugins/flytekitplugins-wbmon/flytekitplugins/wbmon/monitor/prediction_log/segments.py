@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, SCHEMA_VERSION, RowKind
+from flytekitplugins.wbmon.monitor.prediction_log.soundness import unsound
 from flytekitplugins.wbmon.names import whole_name
 from flytekitplugins.wbmon.storage.segments.json_lines import Line, each_line
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
@@ -40,8 +41,8 @@ class Segment:
         data: Content of the file.
         rows: Rows by kind and day, in the order they were written.
         offsets: Where the line of each row begins, in the same order.
-        refused: Lines that are not rows: incomplete, unreadable, of no known kind, or without a
-            valid time.
+        refused: Lines that are not rows: incomplete, unreadable, of no known kind, without a
+            valid time, or of numbers that cannot be.
     """
 
     name: str
@@ -82,6 +83,12 @@ def read_segment(name: str, data: bytes) -> Segment:
             reason = reason or f"without a valid {_TIME[kind or 'prediction']}"
             segment.refused.append(line._replace(row=None, reason=reason))
             continue
+        if reason := unsound(kind, line.row):
+            segment.refused.append(line._replace(row=None, reason=reason))
+            continue
+        if kind == "prediction" and line.row.get("sample_weight") is None:
+            # it was not sampled, so it stands for itself
+            line.row["sample_weight"] = 1.0
         # one format for all, so that keys of rows in segments and in Parquet are equal
         line.row[_TIME[kind]] = at
         segment.rows.setdefault((kind, at[:_DAY]), []).append(line.row)

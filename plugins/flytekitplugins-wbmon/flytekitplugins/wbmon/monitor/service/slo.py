@@ -62,10 +62,11 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
         DataError: If the windows are not those of a prediction log.
     """
     slos = require_objectives(slos)
-    rows, unreadable = window_rows(windows)
+    rows, n_unreadable, unreadable = window_rows(windows)
     streams = streaming_endpoints(rows)
+    is_known = n_unreadable <= len(rows)
     results = sorted(
-        (_judge(slo, rows, streams) for slo in slos),
+        (_believed(_judge(slo, rows, streams), is_known) for slo in slos),
         key=lambda result: _ORDER.index(result.verdict),
     )
     return SLOReport(results=tuple(results), reason=_reason(results) + unreadable)
@@ -129,6 +130,19 @@ def _judge(
         verdict=verdict,  # type: ignore[arg-type]  # one of the literals above
         reason=reason,
     )
+
+
+def _believed(result: ServingSLOResult, is_known: bool) -> ServingSLOResult:
+    """A result, which is no success where most requests may have been bad."""
+    if result.verdict != "pass":
+        return result
+    unknown = "" if is_known else "most windows could not be read"
+    # beside a limit of first chunks most requests may be no streams
+    if result.slo.latency_ms is not None and result.n_requests * 2 < result.n_seen:
+        unknown = f"the other {result.n_seen - result.n_requests} requests have no latency"
+    if not unknown:
+        return result
+    return replace(result, verdict="insufficient", reason=f"{result.reason}; {unknown}")
 
 
 def _no_one(slo: ServingSLO, every: list[dict[str, Any]]) -> str:

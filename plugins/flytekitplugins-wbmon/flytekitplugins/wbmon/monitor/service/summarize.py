@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.arguments import require_share
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.prediction_log.soundness import MOST_WEIGHT, unsound_window
 from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
 from flytekitplugins.wbmon.monitor.service.report import (
     LATENCY_LEVELS,
@@ -51,7 +52,7 @@ def summarize_serving(
         DataError: If the windows are not those of a prediction log.
     """
     require_share("low_confidence", low_confidence)
-    rows, unreadable = window_rows(windows)
+    rows, _, unreadable = window_rows(windows)
     total = _traffic("all", rows)
     confidence = None
     if predictions is not None:
@@ -73,10 +74,17 @@ def summarize_serving(
 
 
 class WindowRows(NamedTuple):
-    """The rows of serving windows that say when and how many, and a remark on the others."""
+    """The rows of serving windows that say when and how many.
+
+    Attributes:
+        rows: The rows.
+        n_unreadable: Number of other rows.
+        unreadable: A remark on them, to be appended to a reason; empty if there are none.
+    """
 
     rows: list[dict[str, Any]]
-    unreadable: str
+    n_unreadable: int = 0
+    unreadable: str = ""
 
 
 def window_rows(windows: Any) -> WindowRows:
@@ -105,10 +113,14 @@ def window_rows(windows: Any) -> WindowRows:
         for batch in part(source.names)
         for row in pa.Table.from_batches([batch]).to_pylist()
     ]
-    counted = ("window_start", "window_end", "route", "requests")
-    rows = [row for row in every if all(row[name] is not None for name in counted)]
+    counted = ("window_start", "window_end", "route")
+    rows = [
+        row
+        for row in every
+        if all(row[name] is not None for name in counted) and not unsound_window(row)
+    ]
     n = len(every) - len(rows)
-    return WindowRows(rows, f"; {n} of {len(every)} windows could not be read" if n else "")
+    return WindowRows(rows, n, f"; {n} of {len(every)} windows could not be read" if n else "")
 
 
 def _groups(rows: list[dict[str, Any]], column: str) -> tuple[Traffic, ...]:
@@ -162,17 +174,18 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
     scores = _numbers(source, "score")
     is_weighted = "sample_weight" in source.names
     weights = _numbers(source, "sample_weight") if is_weighted else np.ones(len(scores))
+    # one that says nothing, or nothing that can be, stands for itself
+    weights = np.where((weights >= 1) & (weights <= MOST_WEIGHT), weights, 1.0)
     present = ~np.isnan(scores)
     if not present.any():
         return ServingConfidence(n_rows=0, threshold=threshold)
-    # a row without a weight was not sampled, so it stands for itself
-    w, s = np.nan_to_num(weights[present], nan=1.0), scores[present]
+    w, s = weights[present], scores[present]
     share = float(w[s < threshold].sum() / w.sum())
     # Kish's effective sample size: unequal weights carry less information than equal ones
     effective = float(w.sum() ** 2 / (w * w).sum())
     low, high = wilson_interval(share * effective, effective)
     bins, _ = np.histogram(np.clip(s, 0, 1), bins=_N_BINS, range=(0, 1), weights=w)
-    top, entropy = _variety(source, np.nan_to_num(weights, nan=1.0))
+    top, entropy = _variety(source, weights)
     return ServingConfidence(
         n_rows=int(present.sum()),
         mean=float((w * s).sum() / w.sum()),
