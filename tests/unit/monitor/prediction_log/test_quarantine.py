@@ -236,7 +236,7 @@ def test_a_kill_at_any_point_changes_nothing(
             return call
 
         with monkeypatch.context() as patch:
-            for name in ("_put", "_move", "delete_segment"):
+            for name in ("_put", "_move", "note", "delete_segment"):
                 patch.setattr(LogFiles, name, counted(name))
             try:
                 compact_prediction_log(str(root), "api")

@@ -8,10 +8,11 @@ same parts again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
-from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, segment_of
+from flytekitplugins.wbmon.monitor.prediction_log.files import CHECKSUM, LogFiles, segment_of
 from flytekitplugins.wbmon.monitor.prediction_log.level import level_day, schema_before
 from flytekitplugins.wbmon.monitor.prediction_log.report import (
     CompactionReport,
@@ -167,6 +168,7 @@ class _Compaction:
     def __init__(self, log: LogFiles, waiting: set[str]) -> None:
         self._log, self._waiting = log, waiting
         self._seen: dict[tuple[RowKind, str], dict[int, int]] = {}
+        self._noted: dict[tuple[RowKind, str], dict[str, dict[str, int]]] = {}
         self._to_level = log.to_level()
         self._n_rows: dict[RowKind, int] = dict.fromkeys(TABLES, 0)
         self._n_duplicates = self._n_conflicts = self._n_torn = self._n_dropped = 0
@@ -178,7 +180,9 @@ class _Compaction:
         try:
             segment = read_segment(path.rpartition("/")[2], self._log.files.cat_file(path))
             found = {place: self._new(*place, segment) for place in [*segment.rows]}
-        except FileNotFoundError:  # another compaction was faster
+        except FileNotFoundError:  # another compaction was faster, and has written its parts
+            self._waiting.discard(_stem(path))
+            self._seen.clear()
             return False
         except Exception as error:  # noqa: BLE001 - no segment stands in the way of the others
             logger.warning("%s stays where it is: %s", path, error)
@@ -191,7 +195,7 @@ class _Compaction:
             self._log.note_to_level(self._to_level)
         torn = segment.n_torn
         for place, new in found.items():
-            self._write(place, segment.name, new, torn)
+            self._write(place, segment, new, torn)
             torn = 0  # a torn line has no day, so it is counted in the segment's first part only
         self._n_torn += segment.n_torn
         self._n_segments += 1
@@ -200,6 +204,7 @@ class _Compaction:
     def level(self) -> None:
         """Give the parts of each day that was written to one schema."""
         for kind, day in sorted(self._to_level):
+            self._log.clear(kind, day)
             level_day(self._log, kind, day)
         if self._to_level:
             self._log.note_to_level(())
@@ -224,18 +229,20 @@ class _Compaction:
             reason="",
         )
 
-    def _write(self, place: tuple[RowKind, str], segment: str, new: _New, torn: int) -> None:
+    def _write(self, place: tuple[RowKind, str], segment: Segment, new: _New, torn: int) -> None:
         kind, day = place
         n = new.table.num_rows
         dropped = _dropped(new.table) if kind == "window" else 0
-        self._log.write_part(kind, day, f"part-{segment}-0.parquet", new.table)
+        number = self._number(kind, day, segment)
+        self._log.write_part(kind, day, f"part-{segment.name}-{number}.parquet", new.table)
         numbers = {
             "rows": n,
             "duplicates": new.n_duplicates,
             "torn_lines": torn,
             "dropped_rows": dropped,
+            CHECKSUM: segment.checksum,
         }
-        self._log.note(kind, day, segment, numbers)
+        self._log.note(kind, day, _noted_as(segment.name, number), numbers)
         self._seen[place].update(new.keys)
         self._n_rows[kind] += n
         self._n_duplicates += new.n_duplicates
@@ -243,12 +250,33 @@ class _Compaction:
         self._n_dropped += dropped
         self._days.add(day)
 
+    def _number(self, kind: RowKind, day: str, segment: Segment) -> int:
+        """The number of a segment's part: 0, unless another segment had the same name."""
+        place = (kind, day)
+        if place not in self._noted:
+            self._noted[place] = self._log.noted(kind, day)
+        for number in count():
+            noted = self._noted[place].get(_noted_as(segment.name, number), {})
+            if noted.get(CHECKSUM, segment.checksum) == segment.checksum:
+                return number
+        raise AssertionError("unreachable")
+
     def _new(self, kind: RowKind, day: str, segment: Segment) -> _New:
         place = (kind, day)
         if place not in self._seen:
             # without parts of segments still to be compacted: after a failed attempt they hold
             # the same rows, which would all be taken for duplicates
             self._seen[place] = self._seen_in(kind, day)
+        number = self._number(kind, day, segment)
+        if number:
+            # parts of others, whose name it has
+            own = f"part-{segment.name}-{number}.parquet"
+            others = [
+                path
+                for path, _ in self._log.parts(kind, day)
+                if segment_of(path) == segment.name and not path.endswith(own)
+            ]
+            self._seen[place].update(self._seen_of(kind, day, others))
         rows, table = _readable(kind, day, segment)
         seen, kept, n_conflicts = self._seen[place], [], 0
         keys: dict[int, int] = {}
@@ -266,11 +294,14 @@ class _Compaction:
 
     def _seen_in(self, kind: RowKind, day: str) -> dict[int, int]:
         """Keys and contents of the rows that a day has, but for segments that wait."""
+        paths = [path for path, _ in self._log.parts(kind, day)]
+        done = [path for path in paths if segment_of(path) not in self._waiting]
+        return self._seen_of(kind, day, done)
+
+    def _seen_of(self, kind: RowKind, day: str, paths: Iterable[str]) -> dict[int, int]:
         seen: dict[int, int] = {}
         names = key_columns(kind)
-        for path, _ in self._log.parts(kind, day):
-            if segment_of(path) in self._waiting:
-                continue
+        for path in paths:
             table = self._log.read_part(path, None if kind == "window" else names)
             if table is None:
                 self._log.put_aside_part(kind, day, path)
@@ -314,6 +345,10 @@ def _contents(kind: RowKind, table: pa.Table) -> list[int]:
 
 def _dropped(table: pa.Table) -> int:
     return max(0, pc.sum(table["dropped_rows"]).as_py() or 0)
+
+
+def _noted_as(segment: str, number: int) -> str:
+    return f"{segment}.{number}" if number else segment
 
 
 def _stem(path: str) -> str:

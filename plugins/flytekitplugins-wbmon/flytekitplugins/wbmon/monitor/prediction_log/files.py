@@ -14,8 +14,10 @@ import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from itertools import count
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +32,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     is_day,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.segments import Segment
+from flytekitplugins.wbmon.storage.compare_and_swap import read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import (
     make_parent,
     move_file,
@@ -44,7 +47,11 @@ _ROW_GROUP = 65_536
 # more than most footers have, so that one request is enough
 _FOOTER_BYTES = 65_536
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
-_TO_LEVEL = "_to_level.json"
+_TO_LEVEL, _UNFINISHED = "_to_level.json", "_incomplete-"
+# a file takes no longer to be written
+_ABANDONED_AFTER = timedelta(hours=1)
+CHECKSUM = "checksum"
+"""What a manifest notes of the content of a segment, beside its counts."""
 
 
 class LogPart(NamedTuple):
@@ -78,6 +85,7 @@ class LogFiles:
         self.files, self._root = open_filesystem(destination, filesystem=filesystem)
         self._service = service
         self._is_object_store = is_object_store(self.files)
+        self._own = uuid4().hex[:8]
         self.damaged: list[str] = []
 
     def seal_orphans(self, before: datetime) -> int:
@@ -104,11 +112,13 @@ class LogFiles:
 
     def delete_segment(self, path: str, *, keep: bool) -> None:
         """Delete a segment, or move it to `compacted/`."""
-        if keep:
-            folder = segment_folder(self._root, "compacted", self._service)
-            self._move(path, f"{folder}/{_name(path)}")
-        else:
-            self.files.rm_file(path)
+        # another compaction may have done so
+        with suppress(FileNotFoundError):
+            if keep:
+                folder = segment_folder(self._root, "compacted", self._service)
+                self._move(path, f"{folder}/{_name(path)}")
+            else:
+                self.files.rm_file(path)
 
     def days(self, kind: RowKind) -> list[str]:
         """The days that a table has, in their order."""
@@ -126,10 +136,13 @@ class LogFiles:
 
     def part(self, path: str, size: int) -> LogPart | None:
         """A part by its footer; None if it has none that can be read."""
-        tail = self.files.cat_file(path, start=max(0, size - _FOOTER_BYTES), end=size)
-        needed = int.from_bytes(tail[-8:-4], "little") + 8
-        if len(tail) < needed <= size:
-            tail = self.files.cat_file(path, start=size - needed, end=size)
+        try:
+            tail = self.files.cat_file(path, start=max(0, size - _FOOTER_BYTES), end=size)
+            needed = int.from_bytes(tail[-8:-4], "little") + 8
+            if len(tail) < needed <= size:
+                tail = self.files.cat_file(path, start=size - needed, end=size)
+        except FileNotFoundError:  # another compaction has put it aside
+            return None
         with suppress(*_UNREADABLE):
             metadata = pq.read_metadata(pa.BufferReader(tail))
             return LogPart(path, metadata.schema.to_arrow_schema(), metadata.num_rows)
@@ -183,7 +196,10 @@ class LogFiles:
             )
 
     def put_aside_lines(self, segment: Segment) -> None:
-        """Keep the lines of a segment that are no rows; a second call writes the same."""
+        """Keep the lines of a segment that are no rows; a second call writes the same.
+
+        Those of another segment of the same name stay.
+        """
         if segment.refused:
             rows = (
                 {
@@ -194,21 +210,30 @@ class LogFiles:
                 }
                 for line in sorted(segment.refused)
             )
-            path = f"{self._quarantine()}/{segment.name}{SUFFIX}"
-            self._put(path, b"".join(map(to_line, rows)))
+            data, folder = b"".join(map(to_line, rows)), self._quarantine()
+            for number in count():
+                path = f"{folder}/{segment.name}{f'.{number}' if number else ''}{SUFFIX}"
+                known = read_file(self.files, path)[0]
+                if known is None:
+                    self._put(path, data)
+                if known in (None, data):
+                    return
 
     def note(self, kind: RowKind, day: str, segment: str, numbers: dict[str, int]) -> None:
-        """Add a segment's counts to the manifest of a day; a second call changes nothing."""
-        segments = {**self.noted(kind, day), segment: numbers}
-        totals = {name: sum(each.get(name, 0) for each in segments.values()) for name in numbers}
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "table": TABLES[kind],
-            "day": day,
-            **totals,
-            "segments": segments,
-        }
-        self._put(self._manifest(kind, day), json.dumps(manifest, indent=1).encode())
+        """Add a segment's counts to the manifest of a day; a second call changes nothing.
+
+        Of two compactions at once neither loses what the other has noted.
+        """
+        path = self._manifest(kind, day)
+        is_noted = False
+        while not is_noted:
+            data, version = read_file(self.files, path)
+            known = {} if data is None else _segments(data)
+            if known is None:
+                self.noted(kind, day)  # makes it again
+                continue
+            manifest = _manifest(kind, day, {**known, segment: numbers})
+            is_noted = replace_file(self.files, path, manifest, version)
 
     def noted(self, kind: RowKind, day: str) -> dict[str, dict[str, int]]:
         """The counts of each segment that had rows of a day.
@@ -220,13 +245,22 @@ class LogFiles:
             data = self.files.cat_file(path)
         except FileNotFoundError:
             return {}
-        with suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            found = json.loads(data)["segments"]
-            if all(type(n) is int for numbers in found.values() for n in numbers.values()):
-                return dict(found)
-        self._put_aside(kind, day, path)
-        parts = [self.part(*each) for each in self.parts(kind, day)]
-        return {segment_of(part.path): {"rows": part.n_rows} for part in parts if part}
+        known = _segments(data)
+        if known is None:
+            self._put_aside(kind, day, path)
+            parts = [self.part(*each) for each in self.parts(kind, day)]
+            known = {segment_of(part.path): {"rows": part.n_rows} for part in parts if part}
+            self._put(path, _manifest(kind, day, known))
+        return known
+
+    def clear(self, kind: RowKind, day: str) -> None:
+        """Delete what a killed compaction has left half written in a day."""
+        before = datetime.now(timezone.utc) - _ABANDONED_AFTER
+        for path, size in self._list(day_folder(self._root, kind, self._service, day)):
+            if size is not None and _name(path).startswith(_UNFINISHED):
+                with suppress(FileNotFoundError):
+                    if self.files.modified(path).astimezone(timezone.utc) < before:
+                        self.files.rm_file(path)
 
     def to_level(self) -> set[tuple[RowKind, str]]:
         """The days that an earlier compaction wrote to, and did not live to level."""
@@ -258,8 +292,9 @@ class LogFiles:
 
     def _put_aside(self, kind: RowKind, day: str, path: str) -> None:
         place = f"{TABLES[kind]}/dt={day}/{_name(path)}"
-        self._move(path, f"{self._quarantine()}/{place}")
-        self.damaged.append(place)
+        with suppress(FileNotFoundError):  # another compaction has done so
+            self._move(path, f"{self._quarantine()}/{place}")
+            self.damaged.append(place)
 
     def _list(self, folder: str) -> list[tuple[str, int | None]]:
         """What is in a folder by its name: paths with their sizes, None for a folder."""
@@ -278,9 +313,10 @@ class LogFiles:
         if self._is_object_store:
             self.files.pipe_file(path, data)
             return
-        # renamed when complete, so that a reader never sees half a file; `parts` skips this prefix
+        # renamed when complete, so that a reader never sees half a file; `parts` skips this prefix.
+        # Of two compactions at once each has its own
         folder, _, name = path.rpartition("/")
-        unfinished = f"{folder}/_incomplete-{name}"
+        unfinished = f"{folder}/{_UNFINISHED}{name}.{self._own}"
         write_file(self.files, unfinished, data)
         move_file(self.files, unfinished, path)
 
@@ -304,6 +340,22 @@ def services_of(destination: str, filesystem: Any = None) -> list[str]:
         return []
     names = sorted(_name(str(path)) for path in found)
     return [name.removeprefix("service=") for name in names if name.startswith("service=")]
+
+
+def _manifest(kind: RowKind, day: str, segments: dict[str, dict[str, int]]) -> bytes:
+    names = dict.fromkeys(name for numbers in segments.values() for name in numbers)
+    totals = {n: sum(each.get(n, 0) for each in segments.values()) for n in names if n != CHECKSUM}
+    said = {"schema_version": SCHEMA_VERSION, "table": TABLES[kind], "day": day}
+    return json.dumps({**said, **totals, "segments": segments}, indent=1).encode()
+
+
+def _segments(manifest: bytes) -> dict[str, dict[str, int]] | None:
+    """The counts of each segment in a manifest; None if it is none."""
+    with suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        found = json.loads(manifest)["segments"]
+        if all(type(n) is int for numbers in found.values() for n in numbers.values()):
+            return dict(found)
+    return None
 
 
 def segment_of(part: str) -> str:

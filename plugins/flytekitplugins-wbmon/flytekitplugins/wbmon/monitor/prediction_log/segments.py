@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -30,6 +31,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "feedback": ("feedback_id", "timestamp", "request_id", "session_id", "source", "name"),
     "window": ("window_start", "instance", "route", "method", "tenant"),
 }
+# the column that alone tells rows apart, where it is given
+_ID: Mapping[str, str] = {"prediction": "request_id", "feedback": "feedback_id"}
 
 
 @dataclass(slots=True)
@@ -55,6 +58,11 @@ class Segment:
     def n_torn(self) -> int:
         """Number of lines that are not rows."""
         return len(self.refused)
+
+    @property
+    def checksum(self) -> int:
+        """What tells its content from that of another segment of the same name."""
+        return zlib.crc32(self.data)
 
     def refuse(self, offset: int, reason: str) -> None:
         """Count the line that begins at `offset` as one that is no row."""
@@ -101,6 +109,9 @@ def row_key(kind: RowKind, row: Mapping[str, Any]) -> int:
     # a hash and not the tuple, to hold the keys of a whole day in memory; as the table has the
     # values, whatever another writer has put there
     types = COLUMNS[kind]
+    if kind in _ID and row.get(_ID[kind]) is None:
+        # without an id a row is told from others by all that it says
+        return hash(repr(sorted(row.items())))
     return hash(tuple(fit(types[name], row.get(name)) for name in _KEYS[kind]))
 
 

@@ -215,7 +215,7 @@ def _variety(source: Source, weights: np.ndarray[Any, Any]) -> tuple[float, floa
     if not len(shares):
         return math.nan, math.nan
     shares /= shares.sum()
-    return float(shares.max()), float(-(shares * np.log2(shares)).sum())
+    return float(shares.max()), float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 def _numbers(source: Source, name: str) -> np.ndarray[Any, Any]:
