@@ -21,7 +21,12 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
-from flytekitplugins.wbmon.monitor.prediction_log.files import CHECKSUM, LogFiles, segment_of
+from flytekitplugins.wbmon.monitor.prediction_log.files import (
+    CHECKSUM,
+    LogFiles,
+    noted_as,
+    segment_of,
+)
 from flytekitplugins.wbmon.monitor.prediction_log.level import level_day, schema_before
 from flytekitplugins.wbmon.monitor.prediction_log.report import (
     CompactionReport,
@@ -40,6 +45,10 @@ from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
 logger = logging.getLogger(__name__)
 
+# a file where a folder must be, or a folder in place of a file
+_IN_THE_WAY = (NotADirectoryError, IsADirectoryError, FileExistsError)
+# so that the names of its parts are no longer than file systems allow
+_LONGEST_NAME = 200
 _KINDS: tuple[RowKind, ...] = tuple(TABLES)
 
 
@@ -83,9 +92,7 @@ def compact_prediction_log(
     paths, others = log.sealed()
     compaction = _Compaction(log, {_stem(path) for path in paths})
     for path in paths:
-        if compaction.add(path):
-            # only now: if the process dies before, the next attempt finds the segment again
-            log.delete_segment(path, keep=keep_segments)
+        compaction.take(path, keep=keep_segments)
     compaction.level()
     report = compaction.report(service, n_orphans)
     report = replace(report, n_left=report.n_left + len(others))
@@ -117,7 +124,10 @@ def with_day(
         level_day(log, "feedback", other)
     n = {}
     for kind in _KINDS:
+        log.put_aside_others(kind, day)
+        log.verify(kind, day)
         n[kind] = level_day(log, kind, day)
+        log.count_missing(kind, day)
         _ensure(log, kind, day)
     report = replace(
         report,
@@ -175,8 +185,20 @@ class _Compaction:
         self._n_segments = self._n_left = 0
         self._days: set[str] = set()
 
-    def add(self, path: str) -> bool:
+    def take(self, path: str, *, keep: bool) -> None:
+        """Write the parts of a segment, and delete it or move it to `compacted/`."""
+        try:
+            if self._add(path):
+                # only now: if the process dies before, the next attempt finds the segment again
+                self._log.delete_segment(path, keep=keep)
+        except _IN_THE_WAY as error:
+            self._leave(path, error)
+
+    def _add(self, path: str) -> bool:
         """Write one part for each table and day in a segment; whether it could be read."""
+        if len(_stem(path).encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
+            self._leave(path, f"its name is longer than {_LONGEST_NAME} bytes")
+            return False
         try:
             segment = read_segment(path.rpartition("/")[2], self._log.files.cat_file(path))
             found = {place: self._new(*place, segment) for place in [*segment.rows]}
@@ -185,8 +207,7 @@ class _Compaction:
             self._seen.clear()
             return False
         except Exception as error:  # noqa: BLE001 - no segment stands in the way of the others
-            logger.warning("%s stays where it is: %s", path, error)
-            self._n_left += 1
+            self._leave(path, error)
             return False
         self._log.put_aside_lines(segment)
         if not self._to_level.issuperset(found):
@@ -200,6 +221,11 @@ class _Compaction:
         self._n_torn += segment.n_torn
         self._n_segments += 1
         return True
+
+    def _leave(self, path: str, why: object) -> None:
+        """Count a segment that stays where it is."""
+        logger.warning("%s stays where it is: %s", path, why)
+        self._n_left += 1
 
     def level(self) -> None:
         """Give the parts of each day that was written to one schema."""
@@ -234,7 +260,8 @@ class _Compaction:
         n = new.table.num_rows
         dropped = _dropped(new.table) if kind == "window" else 0
         number = self._number(kind, day, segment)
-        self._log.write_part(kind, day, f"part-{segment.name}-{number}.parquet", new.table)
+        name = _part_name(segment.name, number)
+        self._log.write_part(kind, day, name, new.table)
         numbers = {
             "rows": n,
             "duplicates": new.n_duplicates,
@@ -242,7 +269,7 @@ class _Compaction:
             "dropped_rows": dropped,
             CHECKSUM: segment.checksum,
         }
-        self._log.note(kind, day, _noted_as(segment.name, number), numbers)
+        self._log.note(kind, day, noted_as(name), numbers)
         self._seen[place].update(new.keys)
         self._n_rows[kind] += n
         self._n_duplicates += new.n_duplicates
@@ -256,7 +283,7 @@ class _Compaction:
         if place not in self._noted:
             self._noted[place] = self._log.noted(kind, day)
         for number in count():
-            noted = self._noted[place].get(_noted_as(segment.name, number), {})
+            noted = self._noted[place].get(noted_as(_part_name(segment.name, number)), {})
             if noted.get(CHECKSUM, segment.checksum) == segment.checksum:
                 return number
         raise AssertionError("unreachable")
@@ -270,7 +297,7 @@ class _Compaction:
         number = self._number(kind, day, segment)
         if number:
             # parts of others, whose name it has
-            own = f"part-{segment.name}-{number}.parquet"
+            own = _part_name(segment.name, number)
             others = [
                 path
                 for path, _ in self._log.parts(kind, day)
@@ -347,8 +374,8 @@ def _dropped(table: pa.Table) -> int:
     return max(0, pc.sum(table["dropped_rows"]).as_py() or 0)
 
 
-def _noted_as(segment: str, number: int) -> str:
-    return f"{segment}.{number}" if number else segment
+def _part_name(segment: str, number: int) -> str:
+    return f"part-{segment}-{number}.parquet"
 
 
 def _stem(path: str) -> str:

@@ -128,11 +128,7 @@ class LogFiles:
     def parts(self, kind: RowKind, day: str) -> list[tuple[str, int]]:
         """Paths and sizes of the complete parts of a day."""
         found = self._list(day_folder(self._root, kind, self._service, day))
-        return [
-            (path, size)
-            for path, size in found
-            if size is not None and _name(path).startswith("part-") and path.endswith(".parquet")
-        ]
+        return [(path, size) for path, size in found if size is not None and _is_part(path)]
 
     def part(self, path: str, size: int) -> LogPart | None:
         """A part by its footer; None if it has none that can be read."""
@@ -181,6 +177,40 @@ class LogFiles:
         if part is None or part.n_rows != table.num_rows:
             found = "nothing that can be read" if part is None else part.n_rows
             raise DataError(f"{path} must hold {table.num_rows} rows, found {found}; compact again")
+
+    def put_aside_others(self, kind: RowKind, day: str) -> None:
+        """Move files that are no parts out of the way of those who read a day's folder.
+
+        A folder in it stays, and is counted.
+        """
+        folder = day_folder(self._root, kind, self._service, day)
+        for path, size in self._list(folder):
+            name = _name(path)
+            # readers of a folder skip these names, and a store may list the folder itself
+            if name.startswith((".", "_")) or (name == _name(folder) and self._is_object_store):
+                continue
+            if size is None:
+                self.damaged.append(f"{TABLES[kind]}/dt={day}/{name}")
+            elif not _is_part(path):
+                self._put_aside(kind, day, path)
+
+    def count_missing(self, kind: RowKind, day: str) -> None:
+        """Count the parts that a day's manifest names and that are not there."""
+        folder = f"{TABLES[kind]}/dt={day}"
+        there = {noted_as(path) for path, _ in self.parts(kind, day)}
+        rows = {name: numbers.get("rows") for name, numbers in self.noted(kind, day).items()}
+        missing = [name for name in rows if rows[name] and name not in there]
+        if missing:
+            # what was put aside was counted then
+            aside = self._list(f"{self._quarantine()}/{folder}")
+            known = {noted_as(path) for path, _ in aside if _is_part(path)}
+            self.damaged += [f"{folder}/{name}" for name in missing if name not in known]
+
+    def verify(self, kind: RowKind, day: str) -> None:
+        """Put parts aside whose rows cannot be read, though their footers can."""
+        for path, _ in self.parts(kind, day):
+            if self.read_part(path) is None:
+                self.put_aside_part(kind, day, path)
 
     def put_aside_part(self, kind: RowKind, day: str, path: str) -> None:
         """Move a part that cannot be read out of the way of those who read the day.
@@ -232,25 +262,30 @@ class LogFiles:
             if known is None:
                 self.noted(kind, day)  # makes it again
                 continue
-            manifest = _manifest(kind, day, {**known, segment: numbers})
+            manifest = _manifest_of(kind, day, {**known, segment: numbers})
             is_noted = replace_file(self.files, path, manifest, version)
 
     def noted(self, kind: RowKind, day: str) -> dict[str, dict[str, int]]:
         """The counts of each segment that had rows of a day.
 
-        A manifest that cannot be read is put aside, and the rows are counted in the parts.
+        A manifest that cannot be read is put aside, and made again of the parts.
         """
         path = self._manifest(kind, day)
         try:
             data = self.files.cat_file(path)
         except FileNotFoundError:
             return {}
+        except NotADirectoryError:  # where the day's folder should be
+            self.put_aside_others(kind, day)
+            return {}
+        except IsADirectoryError:
+            data = b""
         known = _segments(data)
         if known is None:
             self._put_aside(kind, day, path)
             parts = [self.part(*each) for each in self.parts(kind, day)]
-            known = {segment_of(part.path): {"rows": part.n_rows} for part in parts if part}
-            self._put(path, _manifest(kind, day, known))
+            known = {noted_as(part.path): {"rows": part.n_rows} for part in parts if part}
+            self._put(path, _manifest_of(kind, day, known))
         return known
 
     def clear(self, kind: RowKind, day: str) -> None:
@@ -264,7 +299,7 @@ class LogFiles:
 
     def to_level(self) -> set[tuple[RowKind, str]]:
         """The days that an earlier compaction wrote to, and did not live to level."""
-        with suppress(FileNotFoundError, ValueError, RecursionError, TypeError, AttributeError):
+        with suppress(OSError, ValueError, RecursionError, TypeError, AttributeError):
             said = json.loads(self.files.cat_file(self._to_level()))
             return {(kind, day) for kind in TABLES for day in said.get(kind, ()) if is_day(day)}
         return set()
@@ -274,11 +309,12 @@ class LogFiles:
         waiting: dict[str, list[str]] = {}
         for kind, day in sorted(days):
             waiting.setdefault(kind, []).append(day)
-        if waiting:
-            self._put(self._to_level(), json.dumps(waiting).encode())
-            return
-        with suppress(FileNotFoundError):
-            self.files.rm_file(self._to_level())
+        # a folder of this name is somebody's, and only costs what a kill would leave to do
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            if waiting:
+                self._put(self._to_level(), json.dumps(waiting).encode())
+            else:
+                self.files.rm_file(self._to_level())
 
     def _to_level(self) -> str:
         folder = day_folder(self._root, "prediction", self._service, "").rpartition("/")[0]
@@ -342,7 +378,7 @@ def services_of(destination: str, filesystem: Any = None) -> list[str]:
     return [name.removeprefix("service=") for name in names if name.startswith("service=")]
 
 
-def _manifest(kind: RowKind, day: str, segments: dict[str, dict[str, int]]) -> bytes:
+def _manifest_of(kind: RowKind, day: str, segments: dict[str, dict[str, int]]) -> bytes:
     names = dict.fromkeys(name for numbers in segments.values() for name in numbers)
     totals = {n: sum(each.get(n, 0) for each in segments.values()) for n in names if n != CHECKSUM}
     said = {"schema_version": SCHEMA_VERSION, "table": TABLES[kind], "day": day}
@@ -361,6 +397,16 @@ def _segments(manifest: bytes) -> dict[str, dict[str, int]] | None:
 def segment_of(part: str) -> str:
     """The name of the segment that a part was made of."""
     return _name(part).removeprefix("part-").removesuffix(".parquet").rpartition("-")[0]
+
+
+def noted_as(part: str) -> str:
+    """What a part is called in the manifest: its segment, with its number if that is not 0."""
+    number = _name(part).removesuffix(".parquet").rpartition("-")[2]
+    return segment_of(part) if number == "0" else f"{segment_of(part)}.{number}"
+
+
+def _is_part(path: str) -> bool:
+    return _name(path).startswith("part-") and path.endswith(".parquet")
 
 
 def _name(path: str) -> str:

@@ -17,11 +17,14 @@ from contextlib import suppress
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.alike import converted
+from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.stack import logged
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_types
 from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, LogPart
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
+from flytekitplugins.wbmon.monitor.prediction_log.segments import EVENT_TIME
 
 _TYPES = b"wbmon.types"
 _THREADS = 8
@@ -44,9 +47,9 @@ def level_day(log: LogFiles, kind: RowKind, day: str) -> int:
     # reading a footer is mostly waiting for the store
     with ThreadPoolExecutor(_THREADS) as pool:
         read = list(pool.map(lambda each: log.part(*each), found))
-    parts = [part for part in read if part is not None]
+    parts = [part for part in read if part is not None and _is_of(kind, part)]
     for (path, _), part in zip(found, read, strict=True):
-        if part is None:
+        if part not in parts:
             log.put_aside_part(kind, day, path)
     columns = _Columns(log, kind, parts)
     n_rows = 0
@@ -71,6 +74,19 @@ def schema_before(log: LogFiles, kind: RowKind, day: str) -> pa.Schema:
                 # what its types were made of says nothing of a day without rows
                 return _Columns(log, kind, [part]).schema
     return empty_log_table(kind).schema
+
+
+def _is_of(kind: RowKind, part: LogPart) -> bool:
+    """Whether a part is one of a table: with event times, and each column of its kind of values."""
+    types, contract = _original_types(part.schema), log_types(kind)
+    if not pa.types.is_timestamp(types.get(EVENT_TIME[kind], pa.null())):
+        return False
+    return all(
+        pa.types.is_null(types[name])
+        or COLUMNS[kind].get(name) == "any"
+        or kind_of(plain_type(types[name])) == kind_of(plain_type(contract[name]))
+        for name in contract.keys() & types.keys()
+    )
 
 
 class _Columns:

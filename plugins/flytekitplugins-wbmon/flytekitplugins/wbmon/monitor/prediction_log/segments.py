@@ -19,12 +19,12 @@ from flytekitplugins.wbmon.storage.segments.json_lines import Line, each_line
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
 _DAY = len("2026-01-01")
-# the column with a row's event time
-_TIME: Mapping[str, str] = {
+EVENT_TIME: Mapping[str, str] = {
     "prediction": "timestamp",
     "feedback": "timestamp",
     "window": "window_start",
 }
+"""The column with a row's event time."""
 # the columns that identify a row within its table and day
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "prediction": ("request_id", "timestamp", "instance"),
@@ -86,9 +86,9 @@ def read_segment(name: str, data: bytes) -> Segment:
             segment.refused.append(line)
             continue
         kind, reason = _kind(name, line.row)
-        at = utc(line.row.get(_TIME[kind])) if kind is not None else None
+        at = utc(line.row.get(EVENT_TIME[kind])) if kind is not None else None
         if kind is None or at is None:
-            reason = reason or f"without a valid {_TIME[kind or 'prediction']}"
+            reason = reason or f"without a valid {EVENT_TIME[kind or 'prediction']}"
             segment.refused.append(line._replace(row=None, reason=reason))
             continue
         if reason := unsound(kind, line.row):
@@ -98,7 +98,7 @@ def read_segment(name: str, data: bytes) -> Segment:
             # it was not sampled, so it stands for itself
             line.row["sample_weight"] = 1.0
         # one format for all, so that keys of rows in segments and in Parquet are equal
-        line.row[_TIME[kind]] = at
+        line.row[EVENT_TIME[kind]] = at
         segment.rows.setdefault((kind, at[:_DAY]), []).append(line.row)
         segment.offsets.setdefault((kind, at[:_DAY]), []).append(line.offset)
     return segment

@@ -16,6 +16,7 @@ State = Literal["open", "sealed", "compacted"]
 
 # of writers that lock their segments; eight in earlier releases
 _N_DIGITS = 12
+_LONGEST_INSTANCE = 128
 _NAME = re.compile(rf"(.+)-[0-9a-f]{{{_N_DIGITS}}}-\d+-\d+{re.escape(SUFFIX)}")
 # separators of paths, and characters with a meaning in glob patterns
 _REFUSED = set("/\\*?[]")
@@ -48,8 +49,17 @@ def unique_instance(instance: str | None = None) -> str:
 
     Args:
         instance: Name of this copy of the service; the host's name by default.
+
+    Raises:
+        ConfigError: If the name is longer than 128 bytes.
     """
-    return f"{_plain(instance or socket.gethostname())}-{uuid4().hex[:_N_DIGITS]}"
+    name = _plain(instance or socket.gethostname())
+    if len(name.encode()) > _LONGEST_INSTANCE:
+        raise ConfigError(
+            f"instance must be at most {_LONGEST_INSTANCE} bytes, as it is part of names of files; "
+            f"got {len(name.encode())}"
+        )
+    return f"{name}-{uuid4().hex[:_N_DIGITS]}"
 
 
 def is_of_this_host(segment: str) -> bool:
