@@ -28,6 +28,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.files import (
     segment_of,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.level import level_day, schema_before
+from flytekitplugins.wbmon.monitor.prediction_log.manifest import CHECKSUM, noted_as, segment_of
 from flytekitplugins.wbmon.monitor.prediction_log.report import (
     CompactionReport,
     compaction_reason,

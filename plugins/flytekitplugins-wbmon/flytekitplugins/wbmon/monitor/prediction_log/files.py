@@ -23,9 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flytekitplugins.wbmon.errors import DataError, StorageError
+from flytekitplugins.wbmon.monitor.prediction_log.manifest import (
+    is_part,
+    manifest_of,
+    noted_as,
+    segment_of,
+    segments_in,
+)
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     MANIFEST,
-    SCHEMA_VERSION,
     TABLES,
     RowKind,
     day_folder,
@@ -50,8 +56,6 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 _TO_LEVEL, _UNFINISHED = "_to_level.json", "_incomplete-"
 # a file takes no longer to be written
 _ABANDONED_AFTER = timedelta(hours=1)
-CHECKSUM = "checksum"
-"""What a manifest notes of the content of a segment, beside its counts."""
 
 
 class LogPart(NamedTuple):
@@ -128,7 +132,7 @@ class LogFiles:
     def parts(self, kind: RowKind, day: str) -> list[tuple[str, int]]:
         """Paths and sizes of the complete parts of a day."""
         found = self._list(day_folder(self._root, kind, self._service, day))
-        return [(path, size) for path, size in found if size is not None and _is_part(path)]
+        return [(path, size) for path, size in found if size is not None and is_part(path)]
 
     def part(self, path: str, size: int) -> LogPart | None:
         """A part by its footer; None if it has none that can be read."""
@@ -191,7 +195,7 @@ class LogFiles:
                 continue
             if size is None:
                 self.damaged.append(f"{TABLES[kind]}/dt={day}/{name}")
-            elif not _is_part(path):
+            elif not is_part(path):
                 self._put_aside(kind, day, path)
 
     def count_missing(self, kind: RowKind, day: str) -> None:
@@ -203,7 +207,7 @@ class LogFiles:
         if missing:
             # what was put aside was counted then
             aside = self._list(f"{self._quarantine()}/{folder}")
-            known = {noted_as(path) for path, _ in aside if _is_part(path)}
+            known = {noted_as(path) for path, _ in aside if is_part(path)}
             self.damaged += [f"{folder}/{name}" for name in missing if name not in known]
 
     def verify(self, kind: RowKind, day: str) -> None:
@@ -258,11 +262,11 @@ class LogFiles:
         is_noted = False
         while not is_noted:
             data, version = read_file(self.files, path)
-            known = {} if data is None else _segments(data)
+            known = {} if data is None else segments_in(data)
             if known is None:
                 self.noted(kind, day)  # makes it again
                 continue
-            manifest = _manifest_of(kind, day, {**known, segment: numbers})
+            manifest = manifest_of(kind, day, {**known, segment: numbers})
             is_noted = replace_file(self.files, path, manifest, version)
 
     def noted(self, kind: RowKind, day: str) -> dict[str, dict[str, int]]:
@@ -280,12 +284,12 @@ class LogFiles:
             return {}
         except IsADirectoryError:
             data = b""
-        known = _segments(data)
+        known = segments_in(data)
         if known is None:
             self._put_aside(kind, day, path)
             parts = [self.part(*each) for each in self.parts(kind, day)]
             known = {noted_as(part.path): {"rows": part.n_rows} for part in parts if part}
-            self._put(path, _manifest_of(kind, day, known))
+            self._put(path, manifest_of(kind, day, known))
         return known
 
     def clear(self, kind: RowKind, day: str) -> None:
@@ -376,37 +380,6 @@ def services_of(destination: str, filesystem: Any = None) -> list[str]:
         return []
     names = sorted(_name(str(path)) for path in found)
     return [name.removeprefix("service=") for name in names if name.startswith("service=")]
-
-
-def _manifest_of(kind: RowKind, day: str, segments: dict[str, dict[str, int]]) -> bytes:
-    names = dict.fromkeys(name for numbers in segments.values() for name in numbers)
-    totals = {n: sum(each.get(n, 0) for each in segments.values()) for n in names if n != CHECKSUM}
-    said = {"schema_version": SCHEMA_VERSION, "table": TABLES[kind], "day": day}
-    return json.dumps({**said, **totals, "segments": segments}, indent=1).encode()
-
-
-def _segments(manifest: bytes) -> dict[str, dict[str, int]] | None:
-    """The counts of each segment in a manifest; None if it is none."""
-    with suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        found = json.loads(manifest)["segments"]
-        if all(type(n) is int for numbers in found.values() for n in numbers.values()):
-            return dict(found)
-    return None
-
-
-def segment_of(part: str) -> str:
-    """The name of the segment that a part was made of."""
-    return _name(part).removeprefix("part-").removesuffix(".parquet").rpartition("-")[0]
-
-
-def noted_as(part: str) -> str:
-    """What a part is called in the manifest: its segment, with its number if that is not 0."""
-    number = _name(part).removesuffix(".parquet").rpartition("-")[2]
-    return segment_of(part) if number == "0" else f"{segment_of(part)}.{number}"
-
-
-def _is_part(path: str) -> bool:
-    return _name(path).startswith("part-") and path.endswith(".parquet")
 
 
 def _name(path: str) -> str:

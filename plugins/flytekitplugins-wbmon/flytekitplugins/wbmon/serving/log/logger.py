@@ -62,9 +62,10 @@ class PredictionLogger(FeedbackLog):
         window: Length of a serving window in seconds; should divide a day (86400 s) evenly, so
             that every day consists of whole windows.
         segment_bytes: Size in bytes at which a segment is sealed; 64 MiB by default.
-        segment_age: Age in seconds at which a segment is sealed.
+        segment_age: Age in seconds at which a segment is sealed. Less than `orphan_after_s` of
+            `CompactPredictionLog` (900 s), which takes an older one for that of a dead process.
         max_text: Number of characters kept of a text.
-        instance: Name of this copy of the service; the host's name by default.
+        instance: Name of this copy of the service, at most 128 bytes; by default the host's name.
         spool: Local folder for segments that wait for upload to a URL; by default below the
             system's temporary folder.
         sinks: Further receivers of the windows, such as `WandbSink`.

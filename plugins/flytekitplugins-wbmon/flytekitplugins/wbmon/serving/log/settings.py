@@ -9,7 +9,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.privacy.patterns import Redactor
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.thread import Sink
-from flytekitplugins.wbmon.storage.segments.layout import require_service
+from flytekitplugins.wbmon.storage.segments.layout import require_instance, require_service
 
 _POSITIVE = (
     "max_queue", "flush_interval", "window", "segment_bytes", "segment_age", "max_text",
@@ -58,5 +58,6 @@ class LogSettings:
             raise ConfigError(
                 f"hashed must name columns among {', '.join(HASHABLE)}; got {wrong[0]!r}"
             )
+        require_instance(self.instance)
         if self.hashed and self.user_key is None:
             raise ConfigError("hashed columns need a secret user_key; give PredictionLogger one")

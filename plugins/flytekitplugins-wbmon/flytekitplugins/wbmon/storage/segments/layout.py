@@ -49,17 +49,28 @@ def unique_instance(instance: str | None = None) -> str:
 
     Args:
         instance: Name of this copy of the service; the host's name by default.
+    """
+    # cut, because a host may be called anything, and this is part of the names of files
+    name = (
+        _plain(instance or socket.gethostname())
+        .encode()[:_LONGEST_INSTANCE]
+        .decode(errors="ignore")
+    )
+    return f"{name}-{uuid4().hex[:_N_DIGITS]}"
+
+
+def require_instance(instance: str | None) -> None:
+    """Check that the name of a copy of the service fits into names of files.
 
     Raises:
-        ConfigError: If the name is longer than 128 bytes.
+        ConfigError: If it is longer than 128 bytes.
     """
-    name = _plain(instance or socket.gethostname())
-    if len(name.encode()) > _LONGEST_INSTANCE:
+    n = len(_plain(instance or "").encode())
+    if n > _LONGEST_INSTANCE:
         raise ConfigError(
-            f"instance must be at most {_LONGEST_INSTANCE} bytes, as it is part of names of files; "
-            f"got {len(name.encode())}"
+            f"instance must be at most {_LONGEST_INSTANCE} bytes, as it is part of the names of "
+            f"files; got {n}"
         )
-    return f"{name}-{uuid4().hex[:_N_DIGITS]}"
 
 
 def is_of_this_host(segment: str) -> bool:

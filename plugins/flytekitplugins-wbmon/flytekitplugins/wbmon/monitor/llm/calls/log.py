@@ -28,7 +28,11 @@ from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.storage.lifetime import close_with_child, follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
-from flytekitplugins.wbmon.storage.segments.layout import require_service, unique_instance
+from flytekitplugins.wbmon.storage.segments.layout import (
+    require_instance,
+    require_service,
+    unique_instance,
+)
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 logger = logging.getLogger(__name__)
@@ -84,6 +88,7 @@ class CallLog:
         user_key: bytes | str | None = None,
     ) -> None:
         require_service(service)
+        require_instance(instance)
         for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
             if not number > 0:
                 raise ConfigError(f"{name} must be positive, got {number}")
