@@ -7,10 +7,11 @@ import pytest
 
 from flytekitplugins.wbmon.serving.adapters import shown as adapter
 from flytekitplugins.wbmon.serving.adapters.shown import (
+    Asked,
     Shown,
     ShownPredictions,
     answer_text,
-    chat_place,
+    asked,
 )
 
 
@@ -18,7 +19,8 @@ def remembered(*answers: tuple[int | None, Any]) -> ShownPredictions:
     """One page, whose answers at some places are called 0, 1 …"""
     shown = ShownPredictions()
     for number, (place, value) in enumerate(answers):
-        note = Shown(request_id=str(number), place=place, text=answer_text(value))
+        before = None if place is None else Asked(place, 0, "")
+        note = Shown(request_id=str(number), asked=before, text=answer_text(value))
         shown.add("page", note)
     return shown
 
@@ -60,7 +62,7 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
     monkeypatch.setattr(adapter, "_MAX_PAGES", 100)
     shown = remembered(*[(2 * i, str(i)) for i in range(150)])
     assert rated(shown, 1, ["0"]) is None
-    assert shown.last("page") == Shown(request_id="149", place=298, text="149")
+    assert shown.last("page") == Shown(request_id="149", asked=Asked(298, 0, ""), text="149")
     for i in range(100):
         shown.add(f"page {i}", Shown(request_id="r"))
     assert shown.last("page") is None
@@ -70,7 +72,13 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
 
 def test_the_place_of_a_chat_is_the_length_of_its_history() -> None:
     turn = {"role": "user", "content": "hi"}
-    assert chat_place(["hi", []]) == 0
-    assert chat_place(["hi", [turn, SimpleNamespace(role="assistant", content="ho")]]) == 2
-    assert chat_place(["hi", [("hi", "ho")], "more"]) == 1
-    assert chat_place(["hi", ["one", "two"]]) is None
+
+    def place(*inputs: Any) -> int | None:
+        found = asked(inputs)
+        return found.place if found else None
+
+    assert place("hi", []) == 0
+    assert place("hi", [turn, SimpleNamespace(role="assistant", content="ho")]) == 2
+    assert place("hi", [("hi", "ho")], "more") == 1
+    assert place([("hi", "ho"), ("well", None)]) == 1
+    assert place("hi", ["one", "two"]) is None
