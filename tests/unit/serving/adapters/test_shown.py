@@ -56,6 +56,50 @@ def test_a_message_is_found_by_what_it_says_and_by_its_place(
     assert rated(remembered(*answers), index, content) == expected
 
 
+def said(*texts: str) -> list[dict[str, str]]:
+    """A chat of a user and an assistant."""
+    return [{"role": ("user", "assistant")[i % 2], "content": t} for i, t in enumerate(texts)]
+
+
+def pairs(chat: list[dict[str, str]]) -> list[Any]:
+    texts = [each["content"] for each in chat]
+    return [[*texts[i : i + 2], None][:2] for i in range(0, len(texts), 2)]
+
+
+FIRST, SECOND = said("one", "ok", "two", "ok"), said("three", "ok", "two", "ok")
+RETRIED = said("one", "ok", "two", "ok")
+VISIT = said("one", "ok", "two", "ok", "of an earlier visit", "ok")
+
+
+@pytest.mark.parametrize("form", [list, pairs], ids=["messages", "pairs"])
+@pytest.mark.parametrize("takes", ["the question apart", "all in one"])
+def test_equal_answers_of_several_conversations_are_told_apart_by_the_chat(
+    form: Any, takes: str
+) -> None:
+    shown = ShownPredictions()
+    for number, (chat, n) in enumerate(
+        [(FIRST, 0), (FIRST, 2), (SECOND, 0), (SECOND, 2), (RETRIED, 2)]
+    ):
+        inputs = (
+            [chat[n]["content"], form(chat[:n])]
+            if takes == "the question apart"
+            else [form(chat[: n + 1])]
+        )
+        shown.add("page", Shown(request_id=str(number), asked=asked(inputs), text="ok"))
+
+    def found(index: int, chat: list[dict[str, str]] | None) -> str | None:
+        at = index if form is list else [index // 2, 1]
+        about = shown.message("page", at, ["ok"], None if chat is None else form(chat))
+        return about.request_id if about else None
+
+    assert [found(1, FIRST), found(3, FIRST), found(1, SECOND), found(3, SECOND)] == [
+        "0", "4", "2", "3",
+    ]  # fmt: skip
+    assert [found(5, VISIT), found(1, said("new", "ok"))] == [None, None]
+    # without the chat nobody can tell, nor what an earlier visit asked
+    assert [found(1, None), found(3, None), found(5, None)] == [None, None, None]
+
+
 def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
