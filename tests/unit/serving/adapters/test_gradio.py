@@ -234,7 +234,7 @@ def test_the_unit_of_who_is_not_known_to_the_app_is_the_user_or_the_session(
 def test_an_output_that_changes_nothing_leaves_the_old_answer_to_be_rated(
     log: PredictionLogger,
 ) -> None:
-    skips = monitor_gradio(lambda: gr.skip(), log)
+    skips = monitor_gradio(gr.skip, log)
     assert skips(PAGE) == (gr.skip(), gr.skip())
     assert monitor_gradio(lambda: (gr.skip(), "b"), log)(PAGE)[2] == rows(log)[1]["request_id"]
 
@@ -243,13 +243,14 @@ def test_filling_the_cache_of_examples_is_no_request(
     log: PredictionLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with gr.Blocks() as demo:
+    with gr.Blocks():
         text, answer, state = gr.Textbox(), gr.Textbox(), gr.State()
         for outputs, shown in (([answer, state], None), ([answer], ShownPredictions())):
             fn = monitor_gradio(str.upper, log, shown=shown)
-            gr.Examples(["a", "b"], text, outputs, fn, cache_examples=True)
+            examples = gr.Examples(["a", "b"], text, outputs, fn, cache_examples=True)
+            asyncio.run(examples.cache())
 
-    cached = [path.read_text() for path in tmp_path.rglob("*.csv")]
+    cached = [path.read_text() for path in tmp_path.rglob("log.csv")]
     assert len(cached) == 2
     assert all("A" in each and "B" in each for each in cached)
     assert log.stats.served == 0
@@ -543,6 +544,8 @@ def build(log: PredictionLogger) -> Any:
             like = gradio_feedback(log, shown=seen)
             chatbot.like(like, api_name=f"like_{name}")
             chatbot.like(like, chatbot, api_name=f"like_{name}_in_chat")
+            if fn is chat:
+                gr.Button().click(watched, [text, chatbot], answer, api_name="begin_chat")
     return events
 
 
@@ -651,15 +654,14 @@ def test_a_thumb_in_a_chat_is_of_the_message_that_it_stands_beside(app: App) -> 
 def test_a_thumb_that_is_given_with_the_chat_finds_its_conversation(app: App) -> None:
     def rate(first: str, liked: bool, name: str) -> None:
         chat = [
-            {"role": "user", "content": first},
-            {"role": "assistant", "content": "Sorry."},
+            {"role": role, "content": [{"type": "text", "text": text}]}
+            for role, text in (("user", first), ("assistant", "Sorry."))
         ]
         inputs = [chat] if name.endswith("in_chat") else []
         app.click(name, *inputs, event={"index": 1, "value": ["Sorry."], "liked": liked})
 
     for text in ("no one", "no two"):
-        app.client.reset_session()
-        app.call("chat", text)
+        app.call("begin_chat", text, [])
     for first, liked in (("no one", True), ("no two", False), ("no three", True)):
         rate(first, liked, "like_chat_in_chat")
     rate("no one", False, "like_chat")
