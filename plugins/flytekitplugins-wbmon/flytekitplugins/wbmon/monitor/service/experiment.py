@@ -171,9 +171,9 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
     ]
     names_of = _names(exposures, rows)
     for row in exposures:
-        for unit in names_of(row)[:1]:
-            variants.setdefault(unit, []).append(_name_of(row["variant"]))
-            entered.setdefault(unit, row["timestamp"])
+        for exposed in names_of(row)[:1]:
+            variants.setdefault(exposed, []).append(_name_of(row["variant"]))
+            entered.setdefault(exposed, row["timestamp"])
     for row in rows:
         if row["name"] != plan.outcome:
             continue

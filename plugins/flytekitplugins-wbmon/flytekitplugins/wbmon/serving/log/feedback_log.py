@@ -78,15 +78,16 @@ class FeedbackLog:
         tenant, feedback_id = _given(tenant), _given(feedback_id)
         name, unit = text_of(name), _given(unit)
         unit = None if unit == session_id else unit
+        who = unit or session_id
         # of two users of one session, neither replaces what the other said
-        people = (self._hashed(each, tenant) for each in (session_id, unit) if each)
+        people = [self._hashed(each, tenant) for each in (session_id, unit) if each]
         subject = request_id or ":".join(people)
         feedback_id = feedback_id or feedback_id_of(subject, source, name)
         try:
             row = feedback_row(
                 request_id=request_id,
                 session_id=session_id,
-                unit=self._hashed(unit or session_id),
+                unit=who and self._hashed(who),
                 tenant=tenant,
                 feedback_id=feedback_id,
                 source=source,
@@ -171,7 +172,7 @@ class FeedbackLog:
         if self._exposures.is_first(experiment.name, unit, tenant):
             row = exposure_row(
                 experiment.name,
-                str(self._hashed(unit)),
+                self._hashed(unit),
                 variant,
                 tenant=tenant,
                 session_id=session_id,
@@ -195,10 +196,8 @@ class FeedbackLog:
             self._warned.add(matter)
             logger.warning("prediction log: %s", words)
 
-    def _hashed(self, unit: str | None, tenant: str | None = None) -> str | None:
+    def _hashed(self, unit: str, tenant: str | None = None) -> str:
         """What is written of a unit; with its tenant, as part of an id."""
-        if unit is None:
-            return None
         return unit_hash(unit if tenant is None else f"{tenant}\0{unit}", self._user_key)
 
 
