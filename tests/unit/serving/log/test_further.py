@@ -236,3 +236,40 @@ def test_predictions_that_do_not_fit_into_the_queue_are_counted(make: Make, tmp_
     assert stats.further_logged == n_written
     assert stats.further_logged + stats.further_dropped == 20
     assert stats.further_dropped > 0
+
+
+def test_a_prediction_within_a_request_of_another_log_is_a_request_of_its_own(
+    make: Make, tmp_path: Path
+) -> None:
+    ours = make()
+    theirs = PredictionLogger("other", str(tmp_path), sampling=SamplingPolicy(rate=1.0))
+    with theirs.request("/r", request_id="r"):
+        ours.log_prediction(prediction="ours")
+    ours.close()
+    theirs.close()
+    rows = {row["service"]: row for row in read_rows(tmp_path)}
+
+    assert rows["s"]["prediction"] == "ours"
+    assert rows["s"]["route"] == "predict"
+    assert "prediction" not in rows["other"]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_thread_that_may_outlive_its_request_gives_the_id_of_it(
+    make: Make, tmp_path: Path, *, is_live: bool
+) -> None:
+    log = make()
+
+    def work() -> str:
+        return log.log_prediction(parent_request_id="r", prediction=1)
+
+    with ThreadPoolExecutor(1) as pool:
+        with log.request("/r", request_id="r"):
+            name = pool.submit(work).result() if is_live else ""
+        name = name or pool.submit(work).result()
+    stats = log.close()
+    rows = {row["request_id"]: row for row in read_rows(tmp_path)}
+
+    assert stats.served == total(tmp_path, "requests") == 1
+    assert rows[name]["prediction"] == 1
+    assert rows[name].get("parent_request_id") == (None if is_live else "r")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -644,3 +645,63 @@ def test_an_exposure_is_of_the_session_whose_request_is_served(make: Make, tmp_p
     log.close()
 
     assert only_row(tmp_path, "feedback")["session_id"] == "s1"
+
+
+class Panic(BaseException):
+    """As of Rust, which is no `Exception`."""
+
+
+class Panicking:
+    def __str__(self) -> str:
+        raise Panic
+
+
+def test_a_value_that_panics_costs_its_text_and_the_log_goes_on(make: Make, tmp_path: Path) -> None:
+    log = make()
+    log.log_prediction(input_text=Panicking(), prediction=1)
+    log.log_prediction(features={"a": Panicking(), "b": 1}, prediction=2)
+    log.log_prediction(prediction=3)
+    stats = log.close()
+
+    assert [row["prediction"] for row in read_rows(tmp_path)] == [1, 2, 3]
+    assert (stats.logged, stats.failed) == (3, 2)
+    assert segments(tmp_path, "open") == []
+
+
+def test_what_waits_behind_a_value_that_takes_too_long_is_counted_as_dropped(make: Make) -> None:
+    class Slow:
+        def __str__(self) -> str:
+            time.sleep(2.5)
+            return "slow"
+
+    log = make(flush_interval=0.01)
+    log.log_prediction(input_text=Slow())
+    time.sleep(0.1)
+    for _ in range(5):
+        log.log_prediction(prediction=1)
+    stats = log.close(timeout=0.1)
+
+    assert (stats.served, stats.dropped) == (6, 5)
+    assert stats.queued == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.timedelta64(5, "s"), "5"),
+        (np.timedelta64(5_000_000_000, "ns"), "5"),
+        (timedelta(seconds=5), "5"),
+        (np.datetime64("2020-01-01"), "2020-01-01"),
+    ],
+)
+def test_a_duration_or_a_time_as_a_feature_is_told_as_a_prediction_is(
+    make: Make, tmp_path: Path, value: Any, shown: str
+) -> None:
+    log = make()
+    log.log_prediction(features={"w": value, 10**5000: 1, "b": 2}, prediction=value)
+    log.close()
+    row = only_row(tmp_path)
+
+    assert row["prediction"] == row["cat_features"]["w"] == shown
+    assert row["features"]["b"] == 2
+    assert len(row["features"]) == 2

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.serving.log.request import current_request
 from support.prediction_log import read_rows
@@ -169,3 +170,47 @@ def test_between_two_values_the_request_of_the_reader_is_the_current_one(
             assert route == "inner"
             assert current_request() is outer
     assert [row["route"] for row in rows(log)] == ["inner", "outer"]
+
+
+def test_what_a_generator_logs_as_it_is_closed_early_belongs_to_its_request(
+    log: PredictionLogger,
+) -> None:
+    @log.track("gen")
+    def numbers() -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            log.log_prediction(prediction="of gen")
+
+    @log.track("agen")
+    async def later() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            log.log_prediction(prediction="of agen")
+
+    async def read_one() -> None:
+        steps = later()
+        await steps.__anext__()
+        await steps.aclose()  # type: ignore[attr-defined]  # of a generator
+
+    for _ in numbers():
+        break
+    asyncio.run(read_one())
+    found = {row["route"]: row for row in rows(log)}
+
+    assert log.stats.served == 2
+    assert {name: row["prediction"] for name, row in found.items()} == {
+        "gen": "of gen", "agen": "of agen",
+    }  # fmt: skip
+    assert {row["error_type"] for row in found.values()} == {"client_disconnect"}
+
+
+@pytest.mark.parametrize("wrapper", [staticmethod, classmethod])
+def test_what_is_no_function_is_refused_where_it_is_decorated(
+    wrapper: Any, log: PredictionLogger
+) -> None:
+    with pytest.raises(ConfigError, match=f"put @log.track below @{wrapper.__name__}"):
+        log.track("r")(wrapper(len))

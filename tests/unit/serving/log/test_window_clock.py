@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +37,22 @@ def test_windows_end_at_multiples_of_their_length_and_leave_no_gap() -> None:
             ends.append(end)
 
     assert ends == [BEGIN + 7 + 10 * i for i in range(6)]
+
+
+@pytest.mark.parametrize("length_s", [0.3, 0.9, 1.2, 7.2, 10.0, 14.4, 86.4])
+def test_windows_of_any_length_are_as_long_as_they_should_be(length_s: float) -> None:
+    clocks = Clocks()
+    window = clocks.window(length_s)
+    starts = []
+    for _ in range(2000):
+        clocks.wait(length_s / 7.3)
+        if window.is_over():
+            starts.append(window.turn())
+
+    assert 270 <= len(starts) <= 275
+    gaps = [after - before for before, after in pairwise(starts)]
+    assert max(gaps) < 1.001 * length_s
+    assert min(gaps) > 0.999 * length_s
 
 
 def test_a_clock_that_is_put_back_ends_the_window_and_the_next_ones_are_as_long_as_ever() -> None:
@@ -85,7 +104,7 @@ def test_a_window_that_ends_with_its_log_ends_now() -> None:
         st.tuples(st.floats(0.01, 30.0), st.sampled_from([0.0, 0.0, 0.0, -0.02, -7, -3600, 90000])),
         max_size=60,
     ),
-    st.sampled_from([0.5, 10.0, 60.0]),
+    st.sampled_from([0.3, 0.5, 0.9, 1.2, 7.2, 10.0, 14.4, 60.0]),
 )
 def test_no_two_windows_begin_at_the_same_time_and_none_is_held_open_whatever_the_clock_does(
     steps: list[tuple[float, float]], length_s: float

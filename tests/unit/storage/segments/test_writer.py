@@ -109,9 +109,17 @@ def test_the_tail_of_a_segment_that_is_due_goes_on_in_the_next(
     segment.seal_if_due(MIDNIGHT + 60)
     monkeypatch.undo()
 
-    sealed, open_ = (segments(tmp_path, state)[0].read_bytes() for state in ("sealed", "open"))
-    # without room for it in the next one, it stays
-    assert (sealed, open_) == ((b"a\nso far\n", b"") if is_full else (b"a\n", b"so far\n"))
+    found = {
+        state: [path.read_bytes() for path in segments(tmp_path, state)]
+        for state in ("sealed", "open")
+    }
+    # without room for it in the next one, the segment is not due yet
+    assert found == (
+        {"sealed": [], "open": [b"a\nso far\n"]}
+        if is_full
+        else {"sealed": [b"a\n"], "open": [b"so far\n"]}
+    )
+    assert segment.seal_if_due(MIDNIGHT + 61) == is_full
 
 
 def test_a_write_that_fails_leaves_the_tail_of_before(

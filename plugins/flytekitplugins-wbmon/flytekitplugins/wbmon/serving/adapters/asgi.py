@@ -152,7 +152,7 @@ class Exchange(Request):
         send: The server's function to send a message.
     """
 
-    _is_started = _is_sent = _is_alone = _is_stream = _has_length = False
+    _is_started = _is_sent = _is_stream = _has_length = False
     _content_type = _content_encoding = _parent = b""
     _incoming: Body | None = None
     _outgoing: Body | None = None
@@ -200,7 +200,7 @@ class Exchange(Request):
             kind = message["type"]
             if kind == "http.disconnect":
                 # after the response it says nothing: servers send it to whoever still asks
-                self._is_alone = not self._is_sent
+                self.is_alone = not self._is_sent
             elif self._incoming is not None and kind == "http.request":
                 self._incoming.add(message.get("body", b""))
             return message
@@ -222,7 +222,7 @@ class Exchange(Request):
                 self.latency_ms = (perf_counter() - self.begin) * 1e3
                 self._is_sent = True
                 # of a caller who left after the first part nobody knows how many would have come
-                if not (self._is_stream or self._is_alone):
+                if not (self._is_stream or self.is_alone):
                     self.first_chunk_ms = None
                 self._logger.leave(self)
             elif self.first_chunk_ms is not None:
@@ -235,13 +235,13 @@ class Exchange(Request):
         """Record an exception of the app, unless it only says that the caller has left."""
         own = None
         if type(error).__name__ in _GONE and (own := _raised_by_body(error)) is None:
-            self._is_alone = True
+            self.is_alone = True
             self.abandon()
             # what the framework made of it, such as a 500, reached nobody
             if not self._is_started or self.status >= _SERVER_ERROR:
                 self.status = _STATUS_DISCONNECTED
             return
-        if isinstance(error, asyncio.CancelledError) and self._is_alone:
+        if isinstance(error, asyncio.CancelledError) and self.is_alone:
             return
         status = self.status
         self.fail(own or error)
@@ -253,7 +253,7 @@ class Exchange(Request):
         """Complete the request's data and give it to the log."""
         try:
             self.route = route_template(self._scope, self._root_path)
-            if not self._is_sent or self._is_alone or self.status >= _CLIENT_ERROR:
+            if not self._is_sent or self.is_alone or self.status >= _CLIENT_ERROR:
                 self._judge()
             if self._parent:
                 # W3C Trace Context: version-traceid-parentid-flags
@@ -286,12 +286,12 @@ class Exchange(Request):
 
     def _judge_unsent(self) -> None:
         """Set the outcome of a request whose app ended without an exception and without the end."""
-        if self._is_alone:
+        if self.is_alone:
             self.abandon()
         else:
             self.error_type, self.is_failure = INCOMPLETE, True
         if not self._is_started:
-            self.status = _STATUS_DISCONNECTED if self._is_alone else _SERVER_ERROR
+            self.status = _STATUS_DISCONNECTED if self.is_alone else _SERVER_ERROR
 
     def _with_id(self, message: Message) -> Message:
         """The start of the response with the request's id, unless the app has set one itself."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, fit_row, scalar
@@ -20,9 +20,12 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
 from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
 from flytekitplugins.wbmon.serving.log.request import Prediction, Request
-from flytekitplugins.wbmon.storage.segments.json_lines import to_json
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of, to_json
 
 _TEXTS = ("input_text", "output_text", "error_text")
+# made once: a union of types is an object of its own in every call
+_NUMBERS = (bool, int, float)
+_IN_FEEDBACK_ID = ("request_id", "session_id", "name")
 _MAX_CATEGORY = 256
 _READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
@@ -147,7 +150,13 @@ class RowEncoder:
             texts = {"comment": comment}
             row["redactions"], _ = self._screen.texts(texts)
             row |= texts
-        return self._line("feedback", self._screen.row("feedback", row))
+        said = [row.get(name) for name in _IN_FEEDBACK_ID]
+        feedback_id = row.get("feedback_id")
+        row = self._screen.row("feedback", row)
+        if feedback_id and said != [row.get(name) for name in _IN_FEEDBACK_ID]:
+            # it is made of these, and would say what was hidden in them
+            row["feedback_id"] = self._screen.hash(feedback_id)
+        return self._line("feedback", row)
 
     def screened(self, window: dict[str, Any]) -> dict[str, Any]:
         """The columns of a window with what must be hidden replaced, in place."""
@@ -165,7 +174,7 @@ class RowEncoder:
         prediction = given.pop("prediction", None)
         prediction = None if prediction is None else scalar(prediction)
         # a prediction that is text may hold personal data: it is redacted like the other texts
-        if prediction is not None and not isinstance(prediction, bool | int | float):
+        if prediction is not None and not isinstance(prediction, _NUMBERS):
             raw["prediction"] = prediction
             prediction = None
         was_cut = fit("bool", given.pop("truncated", False)) or False
@@ -184,7 +193,7 @@ class RowEncoder:
             more, _ = self._screen.texts(categories, as_text=str)
             n += more
             content["cat_features"] = {
-                self._screen.name(name): text[:_MAX_CATEGORY] for name, text in categories.items()
+                self._screen.entry(name): text[:_MAX_CATEGORY] for name, text in categories.items()
             }
         content["redactions"] = n + found
         return content
@@ -199,20 +208,21 @@ class RowEncoder:
         numbers: dict[str, Any] = {}
         categories: dict[str, Any] = {}
         n_hidden = 0
-        for name, value in features.items():
+        for given, value in features.items():
+            name = text_of(given)
             plain = _quantity(value)
             # a whole number may be a password, which is hidden as the texts are
-            is_number = isinstance(plain, bool | int | float)
-            if is_number and not (self._screen.hides and is_secret(str(name), plain)):
+            is_number = isinstance(plain, _NUMBERS)
+            if is_number and not (self._screen.hides and is_secret(name, plain)):
                 fitting = fit("any", plain)
                 number = fitting if isinstance(fitting, str) else self._number(fitting)
                 n_hidden += fitting is not None and number is None
                 if number is not None:
-                    numbers[self._screen.name(str(name))] = number
+                    numbers[self._screen.entry(name)] = number
             elif plain is not None:
                 # cut again after redaction, which half of a secret would escape
                 cut = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
-                categories[str(name)] = cut
+                categories[name] = cut
         return numbers, categories, n_hidden
 
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
@@ -241,7 +251,8 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
 def _quantity(value: Any) -> Any:
     """As `scalar` has it, but a fraction of more digits than a float holds is rounded."""
     plain = scalar(value)
-    if not isinstance(plain, str) or not isinstance(value, Decimal | Real):
+    is_fraction = isinstance(value, Decimal | Real) and not isinstance(value, Integral)
+    if not isinstance(plain, str) or not is_fraction:
         return plain
     rounded = float(value)
     # beyond all floats it keeps its text

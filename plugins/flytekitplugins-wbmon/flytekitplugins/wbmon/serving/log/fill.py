@@ -44,7 +44,7 @@ def request_of(
         route: The route, where another process serves the request.
     """
     request = current_request()
-    if request is not None:
+    if request is not None and request.owner in (None, log):
         return request
     if parent_id is not None:
         return log.live_request(parent_id) or _elsewhere(parent_id, route)
@@ -54,7 +54,7 @@ def request_of(
         log.warn_once(
             "apart",
             "a prediction outside of a request counts as a request of its own; if it belongs to "
-            "one, give its id as request_id, or start the thread's function by with_context",
+            "one, start the thread's function by with_context, or give parent_request_id",
         )
     return None
 

@@ -151,12 +151,13 @@ class PredictionLogger(FeedbackLog):
         """
         request = Request(request_id, route=route)
         fill(self, request, columns)
+        around = current_request()
         token = CURRENT.set(request)
         self.enter(request)
         try:
             yield request
         except BaseException as error:
-            request.end_with(error)
+            request.end_with(error, around=around)
             raise
         finally:
             CURRENT.reset(token)
@@ -192,9 +193,8 @@ class PredictionLogger(FeedbackLog):
         """Log one prediction, as part of the request being served or as a request of its own.
 
         A request may have several predictions, as of a batch, and some after its end, as of a task
-        that it started; each has a row. In a thread without the request's context, give the
-        request's id, or start the thread's function by `with_context`. In another process, give it
-        as `parent_request_id`.
+        that it started; each has a row. Start the function of a thread by `with_context`; where
+        that cannot be, also in another process, give the request's id as `parent_request_id`.
 
         Args:
             features: The model's inputs by name: numbers, booleans, and short texts as categories.
@@ -244,6 +244,7 @@ class PredictionLogger(FeedbackLog):
         """Count a request that begins; for adapters of frameworks."""
         if not self._process.is_begun:
             self._process.begin()
+        request.owner = self
         self._process.buffer.enter(request)
 
     def leave(self, request: Request) -> None:

@@ -85,7 +85,7 @@ class ProcessLog:
             self._writer.close(timeout_s)
         self.buffer.is_closed = True
 
-    def _note_unredacted(self, error: Exception) -> None:
+    def _note_unredacted(self, error: BaseException) -> None:
         self.buffer.count_failure()
         if not self._has_warned:
             self._has_warned = True

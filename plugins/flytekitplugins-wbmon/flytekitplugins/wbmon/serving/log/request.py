@@ -57,6 +57,8 @@ class Request:
         n_further: How many there were; of more than 1000, `further` is a random sample.
         is_over: Whether it was counted; what is added now would not be seen any more.
         is_elsewhere: Whether another process serves it.
+        is_alone: Whether its caller is known to have left.
+        owner: The log that counts it; a prediction of another log is no part of it.
     """
 
     # class attributes as defaults: an instance is made for every request, and sets little
@@ -82,6 +84,8 @@ class Request:
     n_further = 0
     is_over = False
     is_elsewhere = False
+    is_alone = False
+    owner: object = None
     _n_named = 0
 
     def __init__(
@@ -158,13 +162,21 @@ class Request:
         self.error_type = DISCONNECTED
         self.is_failure = False
 
-    def end_with(self, error: BaseException) -> None:
+    def end_with(self, error: BaseException, *, around: Request | None = None) -> None:
         """Record the exception that ended a block of code as the request's outcome.
 
         In a generator that is closed early it is `GeneratorExit`: the caller has left. An adapter
         that knows this of another exception has called `abandon` before.
+
+        Args:
+            error: The exception.
+            around: The request within which this one was served.
         """
-        if isinstance(error, GeneratorExit):
+        # by name, because asyncio takes longer to import than all of this package's log
+        is_cancelled = type(error).__name__ == "CancelledError"
+        if isinstance(error, GeneratorExit) or (
+            is_cancelled and around is not None and around.is_alone
+        ):
             self.abandon()
         elif self.error_type != DISCONNECTED:
             self.fail(error)

@@ -90,6 +90,11 @@ class Writer:
         if self._thread.is_alive():
             # a second more than its deadline, to write the last window and seal the segment
             self._thread.join(timeout_s + 1.0)
+        if self._thread.is_alive():
+            # it is held up by a value or the disk: what waits behind that is lost
+            self._buffer.is_closed = True
+            self._buffer.fold(_EVERYTHING)
+            self._buffer.lost(self._buffer.take(_EVERYTHING))
         self._segments.finish_sending(max(0.0, timeout_s - (monotonic() - begin)))
 
     def _run(self) -> None:
@@ -117,7 +122,7 @@ class Writer:
         """Do a step; an exception is counted and logged, and does not end the thread."""
         try:
             step(*arguments)
-        except Exception as error:  # noqa: BLE001 - the log goes on
+        except BaseException as error:  # noqa: BLE001 - the log goes on, also if Rust panics
             self._buffer.count_failure()
             self._warn("an error of its own", error)
 
@@ -161,7 +166,7 @@ class Writer:
             if isinstance(item, Prediction):
                 return self._encoder.further(item)
             return self._encoder.feedback(item)
-        except Exception as error:  # noqa: BLE001 - one odd row
+        except BaseException as error:  # noqa: BLE001 - one odd row
             self._buffer.count_failure()
             self._buffer.lost([item])
             self._warn("a row could not be encoded", error)
@@ -226,7 +231,7 @@ class Writer:
                 dropped,
             )
 
-    def _warn(self, what: str, error: Exception) -> None:
+    def _warn(self, what: str, error: BaseException) -> None:
         if what not in self._warned:
             self._warned.add(what)
             # the class only: a message may hold what had to be hidden

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
 
 P = ParamSpec("P")
@@ -38,7 +39,15 @@ def tracked(log: RequestLog, route: str, function: Callable[P, R]) -> Callable[P
         route: Name of the function in the log.
         function: The function to wrap: a plain one, a coroutine function, or a generator of
             either kind, whose request ends with its last value.
+
+    Raises:
+        ConfigError: If it is a `staticmethod` or `classmethod`, which is none.
     """
+    if isinstance(function, staticmethod | classmethod):
+        raise ConfigError(
+            f"track must get a function, got a {type(function).__name__}; put @log.track below "
+            f"@{type(function).__name__}"
+        )
     if inspect.isgeneratorfunction(function):
         return cast("Callable[P, R]", _generator(log, route, function))
     if inspect.isasyncgenfunction(function):
@@ -76,7 +85,8 @@ def _generator(log: RequestLog, route: str, function: Callable[..., Any]) -> Cal
                 try:
                     resume = functools.partial(steps.send, (yield given))
                 except GeneratorExit:
-                    steps.close()
+                    with _current(request):
+                        steps.close()
                     raise
                 except BaseException as error:  # noqa: BLE001 - whatever its reader throws into it
                     resume = functools.partial(steps.throw, error)
@@ -102,7 +112,8 @@ def _async_generator(
                 try:
                     resume = functools.partial(steps.asend, (yield given))
                 except GeneratorExit:
-                    await steps.aclose()
+                    with _current(request):
+                        await steps.aclose()
                     raise
                 except BaseException as error:  # noqa: BLE001 - whatever its reader throws into it
                     resume = functools.partial(steps.athrow, error)
@@ -118,7 +129,7 @@ def _stream(log: RequestLog, route: str) -> Iterator[Request]:
     try:
         yield request
     except BaseException as error:
-        request.end_with(error)
+        request.end_with(error, around=CURRENT.get())
         raise
     finally:
         request.latency_ms = request.elapsed_ms()

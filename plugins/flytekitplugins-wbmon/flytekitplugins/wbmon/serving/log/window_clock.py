@@ -7,6 +7,8 @@ from time import monotonic, time
 
 # less is how far clocks are apart, or are corrected by
 _STEP_S = 1.0
+# of a window's length
+_ROUNDING = 1e-3
 # what keeps the starts of windows apart that a clock shows a second time
 _APART_S = 1e-3
 
@@ -60,7 +62,10 @@ class WindowClock:
         return end
 
     def _begin(self, start: float, wall: float) -> None:
-        self._end = (start // self._length_s + 1) * self._length_s
+        end = (start // self._length_s + 1) * self._length_s
+        # of lengths such as 0.3 the quotient may be just below the whole number that it is
+        is_at_end = end - start < _ROUNDING * self._length_s
+        self._end = end + self._length_s if is_at_end else end
         self.start = start + self._n_back * _APART_S
         self._began_at = self._tick()
         self._due = self._began_at + min(self._end - min(wall, start), self._length_s)

@@ -117,11 +117,16 @@ class SegmentWriter:
         if segment is None or not self._is_due(segment, now):
             return False
         self._segment = None
-        with suppress(OSError):  # without another one, the tail stays where it is
+        try:
             if segment.tail:
                 # first, so that it is in one of them whenever the process dies
                 self.append(b"", now, tail=segment.tail)
                 segment.cut_tail()
+        except OSError:
+            # sealed with its tail, it would say less of the window than the next one does
+            self._drop(self._segment)
+            self._segment = segment
+            return False
         self._seal(segment)
         return True
 
@@ -152,6 +157,13 @@ class SegmentWriter:
         # a reader may have moved it already, if nobody wrote to it for so long that it looked dead
         with suppress(FileNotFoundError):
             segment.path.rename(self.sealed_folder / segment.path.name)
+
+    def _drop(self, begun: _Segment | None) -> None:
+        """Take away a segment that was begun and has no lines."""
+        if begun is not None:
+            os.close(begun.file)
+            with suppress(OSError):
+                begun.path.unlink()
 
     def _begin(self, now: float) -> _Segment:
         self._open_folder.mkdir(parents=True, exist_ok=True)

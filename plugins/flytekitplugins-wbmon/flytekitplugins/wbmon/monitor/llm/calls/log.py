@@ -174,7 +174,7 @@ class CallLog:
         finally:
             self._is_writing = False
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self, error: BaseException) -> None:
         with self._lock:
             self.n_failed += 1
         # the class only: a message may hold what a call said
@@ -190,7 +190,7 @@ class CallLog:
         texts, categories, rest = _split(row)
         n, was_cut = self._screen.texts(texts, was_cut=bool(row.get("truncated")))
         m, _ = self._screen.texts(categories, as_text=str)
-        rest["cat_features"] = {self._screen.name(name): text for name, text in categories.items()}
+        rest["cat_features"] = {self._screen.entry(name): text for name, text in categories.items()}
         fitted = self._screen.row("prediction", fit_row(_FIELDS, rest))
         if texts or categories:
             counted = n + m + (fitted.get("redactions") or 0)
@@ -199,7 +199,7 @@ class CallLog:
             fitted["timestamp"] = utc(datetime.now(timezone.utc))
         return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
 
-    def _note_unredacted(self, error: Exception) -> None:
+    def _note_unredacted(self, error: BaseException) -> None:
         self._warn("texts", f"texts that cannot be redacted are left out ({error_type(error)})")
 
     def _warn(self, matter: str, words: str) -> None:
