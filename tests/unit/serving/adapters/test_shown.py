@@ -7,11 +7,11 @@ import pytest
 
 from flytekitplugins.wbmon.serving.adapters import shown as adapter
 from flytekitplugins.wbmon.serving.adapters.shown import (
-    Asked,
+    ChatBefore,
     Shown,
     ShownPredictions,
     answer_text,
-    asked,
+    chat_before,
 )
 
 
@@ -19,8 +19,8 @@ def remembered(*answers: tuple[int | None, Any]) -> ShownPredictions:
     """One page, whose answers at some places are called 0, 1 …"""
     shown = ShownPredictions()
     for number, (place, value) in enumerate(answers):
-        before = None if place is None else Asked(place, 0, "")
-        note = Shown(request_id=str(number), asked=before, text=answer_text(value))
+        before = None if place is None else ChatBefore(place, 0, "")
+        note = Shown(request_id=str(number), before=before, text=answer_text(value))
         shown.add("page", note)
     return shown
 
@@ -85,7 +85,7 @@ def test_equal_answers_of_several_conversations_are_told_apart_by_the_chat(
             if takes == "the question apart"
             else [form(chat[: n + 1])]
         )
-        shown.add("page", Shown(request_id=str(number), asked=asked(inputs), text="ok"))
+        shown.add("page", Shown(request_id=str(number), before=chat_before(inputs), text="ok"))
 
     def found(index: int, chat: list[dict[str, str]] | None) -> str | None:
         at = index if form is list else [index // 2, 1]
@@ -106,7 +106,7 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
     monkeypatch.setattr(adapter, "_MAX_PAGES", 100)
     shown = remembered(*[(2 * i, str(i)) for i in range(150)])
     assert rated(shown, 1, ["0"]) is None
-    assert shown.last("page") == Shown(request_id="149", asked=Asked(298, 0, ""), text="149")
+    assert shown.last("page") == Shown(request_id="149", before=ChatBefore(298, 0, ""), text="149")
     for i in range(100):
         shown.add(f"page {i}", Shown(request_id="r"))
     assert shown.last("page") is None
@@ -118,7 +118,7 @@ def test_the_place_of_a_chat_is_the_length_of_its_history() -> None:
     turn = {"role": "user", "content": "hi"}
 
     def place(*inputs: Any) -> int | None:
-        found = asked(inputs)
+        found = chat_before(inputs)
         return found.place if found else None
 
     assert place("hi", []) == 0

@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.serving.adapters.shown import (
     Shown,
     ShownPredictions,
     answer_text,
-    asked,
+    chat_before,
     n_messages,
 )
 from flytekitplugins.wbmon.serving.adapters.summarise import answer_columns
@@ -125,7 +125,7 @@ class EventCall:
                 request_id=self.request.request_id,
                 unit=self.unit,
                 tenant=self.request.tenant,
-                asked=asked(self.inputs),
+                before=chat_before(self.inputs),
             )
             self._shown.add(session, self._note)
         self._note.text, self._note.n_messages = answer_text(value), n

@@ -17,7 +17,7 @@ _COMPARED = 200
 _PAIR = 2
 
 
-class Asked(NamedTuple):
+class ChatBefore(NamedTuple):
     """What was said in a chat before an answer.
 
     Attributes:
@@ -39,7 +39,7 @@ class Shown:
         request_id: The prediction's id.
         unit: The unit of an experiment that it was made for.
         tenant: The tenant of the unit.
-        asked: What was said in the chat before it; None outside of a chat.
+        before: What was said in the chat before it; None outside of a chat.
         text: The texts of the answer, without line breaks.
         n_messages: At most so many messages of the chat are the answer.
     """
@@ -47,14 +47,14 @@ class Shown:
     request_id: str
     unit: str | None = None
     tenant: str | None = None
-    asked: Asked | None = None
+    before: ChatBefore | None = None
     text: str = ""
     n_messages: int = 1
 
     @property
     def place(self) -> int:
         """The number of messages of the chat before it; -1 outside of a chat."""
-        return -1 if self.asked is None else self.asked.place
+        return -1 if self.before is None else self.before.place
 
 
 class ShownPredictions:
@@ -108,19 +108,19 @@ class ShownPredictions:
         answers = [
             each
             for each in self._of(session_id)
-            if chat is None or each.asked is None or _is_after(each.asked, place, chat)
+            if chat is None or each.before is None or _is_after(each.before, place, chat)
         ]
         nearest = max((each.place for each in answers if each.place <= place), default=None)
         fitting = []
         for number, each in enumerate(answers):
-            is_near = each.asked is None or place - each.place <= each.n_messages
+            is_near = each.before is None or place - each.place <= each.n_messages
             says = is_near and _says(each.text, said)
             if says or (each.place == nearest and _contains(each.text, said)):
                 fitting.append(((each.place <= place, each.place, says), number, each))
         if not fitting:
             return None
         best, _, found = max(fitting, key=lambda each: each[:2])
-        rivals = {each.asked for rank, _, each in fitting if rank == best}
+        rivals = {each.before for rank, _, each in fitting if rank == best}
         return found if len(rivals) == 1 else None
 
     def _of(self, session_id: str | None) -> list[Shown]:
@@ -128,15 +128,15 @@ class ShownPredictions:
             return list(self._pages.get(session_id or "", ()))
 
 
-def asked(inputs: Sequence[Any]) -> Asked | None:
+def chat_before(inputs: Sequence[Any]) -> ChatBefore | None:
     """What was said before an answer, by the inputs of its function; None if they are no chat."""
     for number, value in enumerate(inputs):
         if is_chat(value):
             if not (value and _is_question(value[-1])):
-                return Asked(len(value), _hash(value), _text(inputs[:number][-1:])[:_COMPARED])
+                return ChatBefore(len(value), _hash(value), _text(inputs[:number][-1:])[:_COMPARED])
             if isinstance(value[-1], Mapping) or hasattr(value[-1], "role"):
-                return Asked(len(value), _hash(value), "")
-            return Asked(len(value) - 1, _hash(value[:-1]), _text(value[-1])[:_COMPARED])
+                return ChatBefore(len(value), _hash(value), "")
+            return ChatBefore(len(value) - 1, _hash(value[:-1]), _text(value[-1])[:_COMPARED])
     return None
 
 
@@ -189,14 +189,14 @@ def _is_message(value: Any) -> bool:
     return hasattr(value, "role") or (isinstance(value, list | tuple) and len(value) == _PAIR)
 
 
-def _is_after(asked: Asked, place: int, chat: Sequence[Any]) -> bool:
+def _is_after(before: ChatBefore, place: int, chat: Sequence[Any]) -> bool:
     """Whether a message of a chat stands after what was said before an answer."""
-    if asked.place > place or _hash(chat[: asked.place]) != asked.history:
+    if before.place > place or _hash(chat[: before.place]) != before.history:
         return False
-    since = chat[asked.place : place + 1]
+    since = chat[before.place : place + 1]
     if any(map(_is_question, since[1:])) or (isinstance(since[0], tuple | list) and since[1:]):
         return False
-    return not asked.question or _says(_text(since[0]), [asked.question])
+    return not before.question or _says(_text(since[0]), [before.question])
 
 
 def _hash(messages: Sequence[Any]) -> int:
