@@ -32,7 +32,7 @@ def require_service(service: str) -> None:
     Raises:
         ConfigError: If the name is empty, begins with a dot, or has a character that is refused.
     """
-    is_name = bool(service) and service.isprintable() and not service.startswith(".")
+    is_name = isinstance(service, str) and bool(service) and service.isprintable() and not service.startswith(".")
     if not is_name or _REFUSED & set(service) or "::" in service:
         raise ConfigError(
             "service must be the name of a folder: printable, without a dot in front, '::' or any "
