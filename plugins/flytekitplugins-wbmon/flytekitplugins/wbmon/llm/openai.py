@@ -85,7 +85,9 @@ def instrument_openai(
     if getattr(client, _MARK, None) is not None:
         return client
     if isinstance(client, type) or not hasattr(client, "chat") or not hasattr(client, "request"):
-        found = f"the class {client.__name__}" if isinstance(client, type) else type(client).__name__
+        found = (
+            f"the class {client.__name__}" if isinstance(client, type) else type(client).__name__
+        )
         raise ConfigError(
             f"client must be an OpenAI client with chat.completions, got {found}; give an object "
             "such as openai.OpenAI()"

@@ -316,7 +316,7 @@ def test_no_column_of_a_call_shows_a_key_or_a_user(tmp_path: Path) -> None:
     tried = {"model": key, "status": 500, "duration_ms": 4111111111111.1111}
     digest = "0a" * 32
     with CallLog(tmp_path, "ask", user_key="k") as log:
-        log.log_call(row(attempt_log=[tried], purpose=f"for {user}", user_hash=user))
+        log.log_call(row(attempt_log=[tried], purpose=f"for {user}", user_hash=user, instance=key))
         log.log_call(row(openai_response_service_tier=key, user_hash=digest))
 
     first, second = read_calls(tmp_path).to_pylist()

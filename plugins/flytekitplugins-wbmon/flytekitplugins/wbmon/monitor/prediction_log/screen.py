@@ -26,7 +26,7 @@ KEYS = (
 _KEY_LENGTH = 16
 # what the log itself says, and what is hidden by other means
 _PLAIN = (
-    "service", "instance", "unit", "input_text", "output_text", "error_text", "comment",
+    "service", "unit", "input_text", "output_text", "error_text", "comment",
 )  # fmt: skip
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
@@ -212,7 +212,7 @@ def _attempts(screen: Screen, _: str, value: str) -> str:
 
 
 _OF_COLUMN: Mapping[str, Callable[[Screen, str, Any], Any]] = {
-    **dict.fromkeys(KEYS, Screen.key),
+    **dict.fromkeys((*KEYS, "instance"), Screen.key),
     "user_hash": Screen.user_hash,
     "attempt_log": _attempts,
 }

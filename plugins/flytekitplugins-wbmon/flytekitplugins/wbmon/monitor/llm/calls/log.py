@@ -85,7 +85,8 @@ class CallLog:
         user_key: bytes | str | None = None,
     ) -> None:
         require_service(service)
-        for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
+        sizes: dict[str, Any] = {"segment_bytes": segment_bytes, "segment_age": segment_age}
+        for name, number in sizes.items():
             is_number = isinstance(number, int | float) and not isinstance(number, bool)
             if not is_number or not number > 0:
                 raise ConfigError(f"{name} must be a positive number, got {number!r}")
