@@ -24,6 +24,7 @@ KEYS = (
 )  # fmt: skip
 # of hexadecimal digits: 64 bits, of which no two of a billion keys are the same
 _KEY_LENGTH = 16
+_NAME_LENGTH = 8
 # what the log itself says, and what is hidden by other means
 _PLAIN = (
     "service", "unit", "input_text", "output_text", "error_text", "comment",
@@ -61,7 +62,8 @@ class Screen:
         max_text: int,
         note: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
-        self._redactor, self._user_key, self._max_text = redactor, user_key, max_text
+        self._redactor = None if redactor is None else _Checked(redactor)
+        self._user_key, self._max_text = user_key, max_text
         self.hides = redactor is not None
         self._note = note
         self._hashed = frozenset(hashed)
@@ -88,14 +90,21 @@ class Screen:
             self._known[text] = hidden
         return hidden
 
+    def entry(self, name: str) -> str:
+        """The name of an entry among others; two that are hidden stay two, by their hashes."""
+        hidden = self.name(name)
+        return hidden if hidden == name else f"{hidden} {self.hash(name)[:_NAME_LENGTH]}"
+
     def key(self, column: str, text: str) -> str:
         """A value that rows are joined by: its hash where it holds what must be hidden."""
-        if column in self._hashed and self._user_key is not None:
-            return keyed_hash(self._user_key, text)[:_KEY_LENGTH]
-        if _UUID.fullmatch(text):
+        if column in self._hashed:
+            return self.hash(text)
+        if _UUID.fullmatch(text) or self.name(text) == text[: self._max_text]:
             return text
-        if self.name(text) == text[: self._max_text]:
-            return text
+        return self.hash(text)
+
+    def hash(self, text: str) -> str:
+        """What is written in place of a key, as 16 hexadecimal digits."""
         return keyed_hash(self._user_key or b"", text)[:_KEY_LENGTH]
 
     def user(self, user: str | None) -> str | None:
@@ -164,7 +173,8 @@ class Screen:
         if type(value) is str and len(value) <= self._max_text and not is_secret_name(name):
             text, n = self._redactor.text(value)
             # most have nothing to hide, and need not be read
-            inside = _parsed(value) if n else None
+            # or has line breaks and quotes written as escapes, which no pattern sees
+            inside = _parsed(value) if n or "\\" in value else None
             if inside is None:
                 return text, n, False
             value = inside
@@ -173,6 +183,20 @@ class Screen:
         limit = self._max_text + len(name) + 1
         named, found, is_part = redact_within(self._redactor, {name: value}, limit=limit)
         return *named.values(), found, is_part
+
+
+class _Checked:
+    """A redactor, which may be anybody's, held to what it must return."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._text: Callable[[str], Any] = redactor.text
+
+    def text(self, text: str) -> tuple[str, int]:
+        """As of a `Redactor`; of another type, it has failed."""
+        left, n = self._text(text)
+        if not (isinstance(left, str) and isinstance(n, int)):
+            raise TypeError("a redactor must return the text and how many things were hidden")
+        return left, n
 
 
 def _parsed(text: str) -> Any:
@@ -190,7 +214,7 @@ def _name(screen: Screen, _: str, value: str) -> str:
 
 
 def _names(screen: Screen, _: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    return {screen.name(name): item for name, item in value.items()}
+    return {screen.entry(name): item for name, item in value.items()}
 
 
 def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.serving.log.request import Prediction, Request
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of, to_json
 
 _TEXTS = ("input_text", "output_text", "error_text")
+_IN_FEEDBACK_ID = ("request_id", "session_id", "name")
 _MAX_CATEGORY = 256
 _READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
@@ -147,7 +148,13 @@ class RowEncoder:
             texts = {"comment": comment}
             row["redactions"], _ = self._screen.texts(texts)
             row |= texts
-        return self._line("feedback", self._screen.row("feedback", row))
+        said = [row.get(name) for name in _IN_FEEDBACK_ID]
+        feedback_id = row.get("feedback_id")
+        row = self._screen.row("feedback", row)
+        if feedback_id and said != [row.get(name) for name in _IN_FEEDBACK_ID]:
+            # it is made of these, and would say what was hidden in them
+            row["feedback_id"] = self._screen.hash(feedback_id)
+        return self._line("feedback", row)
 
     def screened(self, window: dict[str, Any]) -> dict[str, Any]:
         """The columns of a window with what must be hidden replaced, in place."""
@@ -184,7 +191,7 @@ class RowEncoder:
             more, _ = self._screen.texts(categories, as_text=str)
             n += more
             content["cat_features"] = {
-                self._screen.name(name): text[:_MAX_CATEGORY] for name, text in categories.items()
+                self._screen.entry(name): text[:_MAX_CATEGORY] for name, text in categories.items()
             }
         content["redactions"] = n + found
         return content
@@ -209,7 +216,7 @@ class RowEncoder:
                 number = fitting if isinstance(fitting, str) else self._number(fitting)
                 n_hidden += fitting is not None and number is None
                 if number is not None:
-                    numbers[self._screen.name(name)] = number
+                    numbers[self._screen.entry(name)] = number
             elif plain is not None:
                 # cut again after redaction, which half of a secret would escape
                 cut = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain

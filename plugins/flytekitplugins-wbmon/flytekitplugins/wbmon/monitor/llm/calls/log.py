@@ -197,7 +197,7 @@ class CallLog:
         texts, categories, rest = _split(row)
         n, was_cut = self._screen.texts(texts, was_cut=bool(row.get("truncated")))
         m, _ = self._screen.texts(categories, as_text=str)
-        rest["cat_features"] = {self._screen.name(name): text for name, text in categories.items()}
+        rest["cat_features"] = {self._screen.entry(name): text for name, text in categories.items()}
         fitted = self._screen.row("prediction", fit_row(_FIELDS, rest))
         if texts or categories:
             counted = n + m + (fitted.get("redactions") or 0)
