@@ -26,9 +26,7 @@ KEYS = (
 _KEY_LENGTH = 16
 _NAME_LENGTH = 8
 # what the log itself says, and what is hidden by other means
-_PLAIN = (
-    "service", "unit", "input_text", "output_text", "error_text", "comment",
-)  # fmt: skip
+_PLAIN = ("service", "unit", "input_text", "output_text", "error_text", "comment")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KNOWN = 10_000
