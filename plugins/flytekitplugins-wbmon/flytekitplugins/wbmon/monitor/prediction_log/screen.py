@@ -31,6 +31,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KNOWN = 10_000
 _MAX_KNOWN_LENGTH = 256
+_MAX_CATEGORY_LENGTH = 48
 # smaller numbers are no card's
 _LEAST_CARD = 10**12
 
@@ -66,6 +67,7 @@ class Screen:
         self._note = note
         self._hashed = frozenset(hashed)
         self._known: dict[str, str] = {}
+        self._searched_before: dict[str, tuple[str, int]] = {}
 
     def name(self, text: str) -> str:
         """A name, with what must be hidden replaced by its kind.
@@ -164,12 +166,23 @@ class Screen:
             values[name] = text
         return n, was_cut
 
+    def _searched(self, text: str) -> tuple[str, int]:
+        """The redacted text; short ones, such as categories, come again and again."""
+        found = self._searched_before.get(text)
+        if found is None:
+            found = self._redactor.text(text) if self._redactor else (text, 0)
+            if len(text) <= _MAX_CATEGORY_LENGTH:
+                if len(self._searched_before) >= _MAX_KNOWN:
+                    self._searched_before.clear()
+                self._searched_before[text] = found
+        return found
+
     def _hidden(self, name: str, value: Any) -> tuple[Any, int, bool]:
         """The redacted value, how many things were hidden, and whether it is only a part."""
         if self._redactor is None:
             return value, 0, False
         if type(value) is str and len(value) <= self._max_text and not is_secret_name(name):
-            text, n = self._redactor.text(value)
+            text, n = self._searched(value)
             # most have nothing to hide, and need not be read
             # or has line breaks and quotes written as escapes, which no pattern sees
             inside = _parsed(value) if n or "\\" in value else None

@@ -23,6 +23,8 @@ from flytekitplugins.wbmon.serving.log.request import Prediction, Request
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of, to_json
 
 _TEXTS = ("input_text", "output_text", "error_text")
+# made once: a union of types is an object of its own in every call
+_NUMBERS = (bool, int, float)
 _IN_FEEDBACK_ID = ("request_id", "session_id", "name")
 _MAX_CATEGORY = 256
 _READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
@@ -172,7 +174,7 @@ class RowEncoder:
         prediction = given.pop("prediction", None)
         prediction = None if prediction is None else scalar(prediction)
         # a prediction that is text may hold personal data: it is redacted like the other texts
-        if prediction is not None and not isinstance(prediction, bool | int | float):
+        if prediction is not None and not isinstance(prediction, _NUMBERS):
             raw["prediction"] = prediction
             prediction = None
         was_cut = fit("bool", given.pop("truncated", False)) or False
@@ -210,7 +212,7 @@ class RowEncoder:
             name = text_of(given)
             plain = _quantity(value)
             # a whole number may be a password, which is hidden as the texts are
-            is_number = isinstance(plain, bool | int | float)
+            is_number = isinstance(plain, _NUMBERS)
             if is_number and not (self._screen.hides and is_secret(name, plain)):
                 fitting = fit("any", plain)
                 number = fitting if isinstance(fitting, str) else self._number(fitting)
