@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
-from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
+from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, COLUMNS, RowKind
 from flytekitplugins.wbmon.privacy.cut import cut_safely
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_within
 from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
@@ -26,11 +26,9 @@ KEYS = (
 _KEY_LENGTH = 16
 _NAME_LENGTH = 8
 # what the log itself says, and what is hidden by other means
-_PLAIN = (
-    "service", "instance", "user_hash", "unit", "input_text", "output_text", "error_text",
-    "comment",
-)  # fmt: skip
+_PLAIN = ("service", "unit", "input_text", "output_text", "error_text", "comment")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KNOWN = 10_000
 _MAX_KNOWN_LENGTH = 256
 _MAX_CATEGORY_LENGTH = 48
@@ -114,6 +112,12 @@ class Screen:
         if user is None or self._user_key is None:
             return None
         return keyed_hash(self._user_key, user)
+
+    def user_hash(self, _: str, text: str) -> str:
+        """A hash as it is; what is none is a user's name, and is hashed, or at least screened."""
+        if _HASH.fullmatch(text):
+            return text
+        return self.user(text) or self.key("user_hash", text)
 
     def row(self, kind: RowKind, row: dict[str, Any]) -> dict[str, Any]:
         """A row of fitting values, with its names and keys hidden in place; texts are not read."""
@@ -230,6 +234,23 @@ def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list
     ]
 
 
+def _attempts(screen: Screen, _: str, value: str) -> str:
+    """The attempts of a call; in their JSON, a number could pass for a card's."""
+    try:
+        attempts = [
+            {n: screen.name(each) if isinstance(each, str) else each for n, each in one.items()}
+            for one in json.loads(value)
+        ]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return screen.name(value)
+    return to_text(attempts)
+
+
+_OF_COLUMN: Mapping[str, Callable[[Screen, str, Any], Any]] = {
+    **dict.fromkeys((*KEYS, "instance"), Screen.key),
+    "user_hash": Screen.user_hash,
+    "attempt_log": _attempts,
+}
 _OF_TYPE: Mapping[str, Callable[[Screen, str, Any], Any]] = {
     "string": _name,
     "map": _names,
@@ -240,13 +261,15 @@ _OF_TYPE: Mapping[str, Callable[[Screen, str, Any], Any]] = {
 def _of(column: str, type_name: str) -> Callable[[Screen, str, Any], Any] | None:
     if column in _PLAIN:
         return None
-    if column in KEYS:
-        return Screen.key
     outer = type_name.partition("<")[0]
-    return _OF_TYPE.get(outer)
+    return _OF_COLUMN.get(column) or _OF_TYPE.get(outer)
 
 
 _HIDE: Mapping[RowKind, Mapping[str, Callable[[Screen, str, Any], Any]]] = {
-    kind: {name: hide for name, of in columns.items() if (hide := _of(name, of)) is not None}
+    kind: {
+        name: hide
+        for name, of in ({**columns, **CALL_COLUMNS} if kind == "prediction" else columns).items()
+        if (hide := _of(name, of)) is not None
+    }
     for kind, columns in COLUMNS.items()
 }

@@ -67,7 +67,8 @@ class CallLog:
         n_failed: Rows that it could not write.
 
     Raises:
-        ConfigError: If the service cannot be a folder, or a number is not positive.
+        ConfigError: If the service cannot be a folder, a number is not positive, or the redactor
+            is none.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
@@ -84,9 +85,15 @@ class CallLog:
         user_key: bytes | str | None = None,
     ) -> None:
         require_service(service)
-        for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
-            if not number > 0:
-                raise ConfigError(f"{name} must be positive, got {number}")
+        sizes: dict[str, Any] = {"segment_bytes": segment_bytes, "segment_age": segment_age}
+        for name, number in sizes.items():
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not is_number or not number > 0:
+                raise ConfigError(f"{name} must be a positive number, got {number!r}")
+        if redactor is not None and not callable(getattr(redactor, "text", None)):
+            raise ConfigError(
+                f"redactor must be a Redactor such as PatternRedactor(), or None, got {redactor!r}"
+            )
         self.destination = str(destination)
         self.service = service
         self.redactor = redactor
