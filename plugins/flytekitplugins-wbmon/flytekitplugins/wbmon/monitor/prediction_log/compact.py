@@ -21,12 +21,7 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
-from flytekitplugins.wbmon.monitor.prediction_log.files import (
-    CHECKSUM,
-    LogFiles,
-    noted_as,
-    segment_of,
-)
+from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 from flytekitplugins.wbmon.monitor.prediction_log.level import level_day, schema_before
 from flytekitplugins.wbmon.monitor.prediction_log.manifest import CHECKSUM, noted_as, segment_of
 from flytekitplugins.wbmon.monitor.prediction_log.report import (
