@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -49,6 +50,8 @@ from flytekitplugins.wbmon.storage.guard import is_object_store
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
+logger = logging.getLogger(__name__)
+
 _ROW_GROUP = 65_536
 # more than most footers have, so that one request is enough
 _FOOTER_BYTES = 65_536
@@ -81,7 +84,7 @@ class LogFiles:
         filesystem: The fsspec file system of the log, if the caller has one with credentials.
 
     Attributes:
-        damaged: Parts and manifests that could not be read and were put aside, by their names.
+        damaged: What could not be read and was put aside, or is missing, by its name.
     """
 
     def __init__(self, destination: str, service: str, filesystem: Any = None) -> None:
@@ -194,7 +197,7 @@ class LogFiles:
             if name.startswith((".", "_")) or (name == _name(folder) and self._is_object_store):
                 continue
             if size is None:
-                self.damaged.append(f"{TABLES[kind]}/dt={day}/{name}")
+                self._count(f"{TABLES[kind]}/dt={day}/{name}", "is a folder")
             elif not is_part(path):
                 self._put_aside(kind, day, path)
 
@@ -208,7 +211,9 @@ class LogFiles:
             # what was put aside was counted then
             aside = self._list(f"{self._quarantine()}/{folder}")
             known = {noted_as(path) for path, _ in aside if is_part(path)}
-            self.damaged += [f"{folder}/{name}" for name in missing if name not in known]
+            for name in missing:
+                if name not in known:
+                    self._count(f"{folder}/{name}", "is missing")
 
     def verify(self, kind: RowKind, day: str) -> None:
         """Put parts aside whose rows cannot be read, though their footers can."""
@@ -236,12 +241,8 @@ class LogFiles:
         """
         if segment.refused:
             rows = (
-                {
-                    "segment": segment.name,
-                    "offset": line.offset,
-                    "reason": line.reason,
-                    **_as_text(line.data),
-                }
+                {"segment": segment.name, "offset": line.offset, "reason": line.reason}
+                | _as_text(line.data)
                 for line in sorted(segment.refused)
             )
             data, folder = b"".join(map(to_line, rows)), self._quarantine()
@@ -334,7 +335,11 @@ class LogFiles:
         place = f"{TABLES[kind]}/dt={day}/{_name(path)}"
         with suppress(FileNotFoundError):  # another compaction has done so
             self._move(path, f"{self._quarantine()}/{place}")
-            self.damaged.append(place)
+            self._count(place, "cannot be read, and is put aside")
+
+    def _count(self, place: str, why: str) -> None:
+        logger.warning("%s %s", place, why)
+        self.damaged.append(place)
 
     def _list(self, folder: str) -> list[tuple[str, int | None]]:
         """What is in a folder by its name: paths with their sizes, None for a folder."""

@@ -29,7 +29,8 @@ class CompactionReport(Report):
         n_dropped: Rows that serving dropped, according to its windows.
         n_left: What stays among the sealed segments: of a newer schema version, unreadable as a
             whole, or no segment at all.
-        n_damaged: Parts and manifests that were put aside as they cannot be read.
+        n_damaged: Parts and manifests that were put aside as they cannot be read, or are missing,
+            and what else lies in a day's folder. The task's log names them.
         days: Days of event time (UTC) that got rows, `YYYY-MM-DD`.
         day: The day whose tables are handed on, `YYYY-MM-DD`; empty if it is not known.
         n_day_predictions: Rows that the prediction log of this day holds, whoever wrote them.
@@ -68,7 +69,10 @@ class CompactionReport(Report):
                 (self.n_torn, "{n} lines could not be read and are in the quarantine"),
                 (self.n_dropped, "{n} rows lost that serving dropped"),
                 (self.n_left, "{n} of the sealed could not be compacted, and stay where they are"),
-                (self.n_damaged, "{n} parts or manifests could not be read, and are put aside"),
+                (
+                    self.n_damaged,
+                    "{n} parts or manifests could not be read, or are missing",
+                ),
                 (self.n_conflicts, "{n} windows differ from the one that was there first"),
             )
             if n
