@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.privacy.secret_names import (
 )
 
 # the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
-_ASSIGNED = r"(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
+_ASSIGNED = r"(?:\\{0,8}[\"']{0,2}\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
 _ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{3,100}}|[Pp][Ww]){_ASSIGNED}")
 _OTHER_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{2,100}}){_ASSIGNED}")
 # in quotes it goes on to the last of them, spaces and all
@@ -42,11 +42,20 @@ _BLOCK = re.compile(
     r"|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
 )
 _SEPARATOR = re.compile(r"[,;&]")
+# `get_token(user)`: code that finds a secret
+_CALL = re.compile(r"(?:[A-Za-z_]+\.)*[A-Za-z_]+\((?:[A-Za-z_.,]*\))?\Z")
+_GAP = re.compile(r"[ ()]")
+_YAML_TAG = re.compile(r"!{1,2}\w{1,20} ")
+_TAGGED = re.compile(r"[^\s#][^\n#]{0,400}")
+# several words without quotes, and the words that may begin a number or code behind its name
+_WORDS = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){2,30}")
+_CODE = re.compile(r"[+(]?[A-Za-z0-9](?:[ ().\-/]{0,2}\d|[+\-/.:=%_]?[A-Za-z0-9]){2,60}")
 _MARK = re.compile(r"\[[A-Z]+\]")
 _BRACKETS = {"[": re.compile(r"[\[\]]"), "{": re.compile(r"[{}]"), "(": re.compile(r"[()]")}
 _LONGEST_GROUP = 4096
 # `api key: …`, `mot de passe : …`
-_LAST_WORDS = {"key", "keys", "code", "number", "no", "passe", "string"}
+_LAST_WORDS = {"key", "keys", "code", "number", "no", "passe", "string", "phrase", "birth"}
+_WORDS_BEFORE = re.compile(r"([^\W\d_]{1,30} )?([^\W\d_]{1,30}) \Z")
 _LONGEST_BEFORE = 42
 # two letters are a word in Chinese and Korean
 _SHORT_NAMES = ("密码", "密碼", "口令", "암호")
@@ -77,6 +86,8 @@ def is_told(name: str, value: str, *, is_quoted: bool) -> bool:
     if not (is_secret(name, value) and is_secret(name, first)):
         return False
     last = name.lower()
+    if not is_quoted and _CALL.match(value):
+        return False
     if last == "token":
         return _is_mixed(value)
     return last not in ("pass", "passe") or is_quoted or _is_mixed(value)
@@ -87,11 +98,12 @@ def _full_name(text: str, found: re.Match[str]) -> str:
     name, start = found[1], found.start()
     if text[start - 1 : start] != " " or name.lower() not in _LAST_WORDS:
         return name
-    words = text[max(0, start - _LONGEST_BEFORE) : start - 1].rsplit(" ", 2)[-2:]
-    for before in (words, words[-1:]):
-        longer = "_".join([*before, name])
-        if "".join(before).isalpha() and may_be_secret_name(longer):
-            return longer
+    before = _WORDS_BEFORE.search(text, max(0, start - _LONGEST_BEFORE), start)
+    if before is not None:
+        for words in (before[0], before[2]):
+            longer = f"{words.strip()} {name}".replace(" ", "_")
+            if may_be_secret_name(longer):
+                return longer
     return name
 
 
@@ -108,9 +120,18 @@ def _value_of(name: str, text: str, at: int, *, may_be_group: bool) -> tuple[int
         return at, group_end
     if may_be_group and text.startswith(("|", ">", "- "), at) and (block := _BLOCK.match(text, at)):
         return at, block.end() - block[0].endswith("\n")
+    if not may_be_group and (code := _CODE.match(text, at)):
+        for end in (code.end(), at + len(_GAP.split(code[0], maxsplit=1)[0])):
+            if is_secret(name, text[at:end]):
+                return at, end
+    if may_be_group and (tag := _YAML_TAG.match(text, at)):
+        tagged = _TAGGED.match(text, tag.end())
+        return None if tagged is None else tagged.span()
     begun = _BEGINNING.match(text, at)
     if begun is None or not is_told(name, begun["value"], is_quoted=begun["open"] is not None):
         return None
+    if name.lower().endswith("phrase") and (words := _WORDS.match(text, at)):
+        return words.span()
     whole = _VALUE.match(text, at)
     return None if whole is None else whole.span("value")
 
