@@ -23,8 +23,6 @@ _NINE_TO_ELEVEN = r"\d{2,4}[ ./]?\d{2,3}[ ./]?\d{3}(?:[ ./\-]?\d{2,3})?"
 _LICENCE = r"[A-Za-z]{1,2}\d{6,12}|[A-Z]\d{3}(?:[ \-]?\d{3,5}){2,3}|\d{7,12}"
 _ACCOUNT = r"\d(?:[ \-]?\d){5,16}"
 
-_OTHER = "身份"
-
 # by what they are: the names, as they stand in small letters, and the form of their numbers
 _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("NATIONAL_ID", ("aadhaar", "aadhar"), r"\d{4}[ \-]?\d{4}[ \-]?\d{4}"),
@@ -37,14 +35,14 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("NATIONAL_ID", ("nino",), r"[A-Za-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]"),
     ("NATIONAL_ID", ("身份证", "身份證"), r"\d{17}[\dXx]"),
     ("NATIONAL_ID", ("medical record", "mrn"), r"\d{6,10}"),
-    ("NATIONAL_ID", ("passport", "reisepass", "pasaporte", "passeport"), _PASSPORT),
+    ("NATIONAL_ID", ("passport", "reisepass", "pasaporte", "passeport", "passportnumber"), _PASSPORT),
     (
         "NATIONAL_ID",
-        ("driver's license", "driver license", "drivers license", "driving licence"),
+        ("driver's license", "driver license", "drivers license",  "driving licence", "driving license"),
         _LICENCE,
     ),
     ("IMEI", ("imei",), r"\d{15}|\d{2}-\d{6}-\d{6}-\d"),
-    ("ACCOUNT", ("routing",), r"\d{9}"),
+    ("ACCOUNT", ("routing", "routingnumber"), r"\d{9}"),
     ("ACCOUNT", ("sort code",), r"\d{2}[ \-]?\d{2}[ \-]?\d{2}"),
     (
         "ACCOUNT",
@@ -56,7 +54,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     (
         "PHONE",
-        ("phone", "mobile", "telephone", "telefon", "tel", "whatsapp", "call me at", "wa.me/"),
+        ("phone", "phonenumber", "mobile", "telephone", "telefon", "tel", "whatsapp", "call me at", "wa.me/"),
         r"\d{9,15}",
     ),
     (
@@ -68,23 +66,24 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         _DATE,
     ),
 )  # fmt: skip
-_FORMS = tuple(
-    (label, names, re.compile(rf"{_GAP}(?P<number>{form})(?![^\W_]|[.\-]\d)"))
-    for label, names, form in _KINDS
-)
-# a word of every name: they are looked up among the words of a text, as to search the text for
-# every name would take longer than all other searches
-_WORDS = frozenset(
-    word.encode()
-    for word in (
-        "aadhaar", "aadhar", "pesel", "cpf", "steuer", "steuerid", "steueridentifikationsnummer",
-        "tax", "bsn", "ssn", "social", "nino", "medical", "mrn", "passport", "passportnumber",
-        "reisepass", "pasaporte", "passeport", "license", "licence", "imei", "routing",
-        "routingnumber", "sort", "account", "accountnumber", "kontonummer", "phone", "phonenumber",
-        "mobile", "mobilenumber", "telephone", "telefon", "tel", "whatsapp", "call", "wa", "birth",
-        "dateofbirth", "birthdate", "birthday", "dob", "born", "geboren", "geburtsdatum",
-    )
-)  # fmt: skip
+_ASCII_WORD = re.compile(r"[a-z]+")
+
+
+def _by_word() -> dict[bytes, list[tuple[str, str, re.Pattern[str]]]]:
+    """Kinds, names and forms by the longest word of the name; empty for a name without one."""
+    found: dict[bytes, list[tuple[str, str, re.Pattern[str]]]] = {}
+    for label, names, form in _KINDS:
+        pattern = re.compile(rf"{_GAP}(?P<number>{form})(?![^\W_]|[.\-]\d)")
+        for name in names:
+            word = max(_ASCII_WORD.findall(name), key=len, default="").encode()
+            found.setdefault(word, []).append((label, name, pattern))
+    return found
+
+
+# looked up among the words of a text: to search the text for every name would take longer than all
+# other searches
+_BY_WORD = _by_word()
+_OTHER_WORDS = _BY_WORD.pop(b"")
 _SEPARATED = bytes(
     byte + 32 if chr(byte) in ascii_uppercase else byte if chr(byte) in ascii_lowercase else 32
     for byte in range(256)
@@ -95,17 +94,19 @@ _BANK, _AT_BANK = "routing", ("account", re.compile(rf"{_GAP}(?P<number>{_ACCOUN
 
 def hide_named_numbers(text: str) -> tuple[str, int]:
     """The text with every number hidden that stands behind a name of such numbers."""
-    present = text.encode("utf-8", "replace").translate(_SEPARATED).split()
-    if _WORDS.isdisjoint(present) and _OTHER not in text:
+    present = _BY_WORD.keys() & text.encode("utf-8", "replace").translate(_SEPARATED).split()
+    forms = [each for word in present for each in _BY_WORD[word]]
+    if not text.isascii():
+        forms += _OTHER_WORDS
+    if not forms:
         return text, 0
     words = text.lower()
     if len(words) != len(text):  # some capitals become two letters
         words = text
     spans: list[tuple[int, int, str]] = []
-    for label, names, form in _FORMS:
-        for name in names:
-            if name in words:
-                spans += _numbers(text, words, name, form, label)
+    for label, name, form in forms:
+        if name in words:
+            spans += _numbers(text, words, name, form, label)
     if not spans:
         return text, 0
     if _BANK in words:
