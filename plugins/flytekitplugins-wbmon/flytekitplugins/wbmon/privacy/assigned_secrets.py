@@ -10,6 +10,7 @@ import re
 
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import (
+    COUNTS,
     is_secret,
     is_secret_name,
     may_be_secret_name,
@@ -42,8 +43,11 @@ _BLOCK = re.compile(
     r"|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
 )
 _SEPARATOR = re.compile(r"[,;&]")
-# `get_token(user)`: code that finds a secret
-_CALL = re.compile(r"(?:[A-Za-z_]+\.)*[A-Za-z_]+\((?:[A-Za-z_.,]*\))?\Z")
+# `get_token(user)`, `self._token`: code that finds a secret; and a fraction, which is none
+_CODE_OR_FRACTION = re.compile(
+    r"(?:[A-Za-z_]+\.){0,9}[A-Za-z_]+\((?:[A-Za-z_.,]*\))?\Z|self\.[A-Za-z_.]+\Z|[01]?\.\d+[}\])]*\Z"
+)
+_NUMBERS = re.compile(r"[\d\s.,\-+eE\[\]]+")
 _GAP = re.compile(r"[ ()]")
 _YAML_TAG = re.compile(r"!{1,2}\w{1,20} ")
 _TAGGED = re.compile(r"[^\s#][^\n#]{0,400}")
@@ -86,7 +90,7 @@ def is_told(name: str, value: str, *, is_quoted: bool) -> bool:
     if not (is_secret(name, value) and is_secret(name, first)):
         return False
     last = name.lower()
-    if not is_quoted and _CALL.match(value):
+    if not is_quoted and (_CODE_OR_FRACTION.match(value) or value == name.rpartition(".")[2]):
         return False
     if last == "token":
         return _is_mixed(value)
@@ -116,23 +120,41 @@ def _value_of(name: str, text: str, at: int, *, may_be_group: bool) -> tuple[int
     """Where the secret that begins there stands; None if there is none."""
     if text.startswith(("{{", "${"), at):  # a template, in which another program writes it
         return None
-    if may_be_group and (group_end := _end_of_group(text, at)):
-        return at, group_end
-    if may_be_group and text.startswith(("|", ">", "- "), at) and (block := _BLOCK.match(text, at)):
+    find = _group_of if may_be_group else _code_of
+    return find(name, text, at) or _text_of(name, text, at)
+
+
+def _group_of(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """A list or an object, also of YAML; of numbers under the name of tokens it holds their ids."""
+    if group_end := _end_of_group(text, at):
+        is_ids = name.lower().endswith(COUNTS) and _NUMBERS.fullmatch(text, at, group_end)
+        return None if is_ids else (at, group_end)
+    if text.startswith(("|", ">", "- "), at) and (block := _BLOCK.match(text, at)):
         return at, block.end() - block[0].endswith("\n")
-    if not may_be_group and (code := _CODE.match(text, at)):
+    tag = _YAML_TAG.match(text, at)
+    tagged = tag and _TAGGED.match(text, tag.end())
+    return tagged.span() if tagged else None
+
+
+def _code_of(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """A number or a code, whatever stands behind it."""
+    code = _CODE.match(text, at)
+    if code is not None:
         for end in (code.end(), at + len(_GAP.split(code[0], maxsplit=1)[0])):
             if is_secret(name, text[at:end]):
                 return at, end
-    if may_be_group and (tag := _YAML_TAG.match(text, at)):
-        tagged = _TAGGED.match(text, tag.end())
-        return None if tagged is None else tagged.span()
+    return None
+
+
+def _text_of(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """A word, or what is in quotes; of a passphrase all words."""
     begun = _BEGINNING.match(text, at)
     if begun is None or not is_told(name, begun["value"], is_quoted=begun["open"] is not None):
         return None
-    if name.lower().endswith("phrase") and (words := _WORDS.match(text, at)):
-        return words.span()
+    words = _WORDS.match(text, at) if name.lower().endswith("phrase") else None
     whole = _VALUE.match(text, at)
+    if words is not None:
+        return words.span()
     return None if whole is None else whole.span("value")
 
 

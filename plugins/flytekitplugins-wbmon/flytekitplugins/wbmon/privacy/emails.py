@@ -9,7 +9,9 @@ import re
 _DOMAIN = re.compile(
     r"@(?:[^\W_](?:[\w\-]*\.)+[^\W\d_]{2,}(?:-{1,2}[^\W_]+)?|\[[0-9A-Fa-f.:]{3,45}\])"
 )
-_NAME_BACKWARDS = re.compile(r"[\w.!#$&'*+/=?^`{|}~\-]{0,63}[^\W_]|\"\\{0,4}[\w.+ \-]{0,60}[^\W_]\"")
+_NAME_BACKWARDS = re.compile(
+    r"[\w.!#$&'*+/=?^`{|}~\-]{0,63}[^\W_]|\"\\{0,4}[\w.+ \-]{0,60}[^\W_]\""
+)
 _MAX_NAME = 64
 # beside code, where `@` multiplies, only endings that addresses usually have
 _ENDING = (

@@ -81,7 +81,8 @@ _AZURE = re.compile(r"(?<![\w~.\-])[\w~.\-]{3}\dQ~[\w~.\-]{31,34}(?![\w~\-])")
 _MAILCHIMP = re.compile(r"\b[0-9a-f]{32}-us\d{1,2}\b")
 _FILE = re.compile(
     r"---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----.*?(?:---- END SSH2 [A-Z ]{0,20}KEY ----|\Z)"
-    r"|Private-Lines:\s?\d{1,4}\s(?:[A-Za-z0-9+/=]{4,64}(?:\s|\Z)){1,200}",
+    r"|Private-Lines:\s?\d{1,4}(?:\s|\\r?\\?n)"
+    r"(?:[A-Za-z0-9+/=]{4,64}(?:\s|\\r?\\?n|(?![A-Za-z0-9+/=]))){1,200}",
     re.DOTALL,
 )
 # 51 or 52 letters of base58, whose checksum tells that they are a key of Bitcoin

@@ -16,11 +16,13 @@ _GAP = (
 )
 _DATE = (
     r"\d{4}[\-./]\d{1,2}[\-./]\d{1,2}|\d{1,2}[\-./]\d{1,2}[\-./](?:\d{4}|\d{2})"
-    r"|\d{1,2}(?:st|nd|rd|th|\.)? [^\W\d_]{3,9},? \d{4}|[^\W\d_]{3,9} \d{1,2}(?:st|nd|rd|th)?,? \d{4}"
+    r"|\d{1,2}(?:st|nd|rd|th|\.)? [^\W\d_]{3,9},? \d{4}"
+    r"|[^\W\d_]{3,9} \d{1,2}(?:st|nd|rd|th)?,? \d{4}"
 )
 _PASSPORT = r"(?=[A-Za-z]{0,3}\d)(?:[A-Z0-9]{7,9}|[a-z]{1,2}\d{6,8})"
 _NINE_TO_ELEVEN = r"\d{2,4}[ ./]?\d{2,3}[ ./]?\d{3}(?:[ ./\-]?\d{2,3})?"
 _LICENCE = r"[A-Za-z]{1,2}\d{6,12}|[A-Z]\d{3}(?:[ \-]?\d{3,5}){2,3}|\d{7,12}"
+_IBAN = r"[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]{4}){2,7}(?:[ \-]?[A-Za-z0-9]{1,3})?"
 _ACCOUNT = r"\d(?:[ \-]?\d){5,16}"
 
 # by what they are: the names, as they stand in small letters, and the form of their numbers
@@ -35,13 +37,26 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("NATIONAL_ID", ("nino",), r"[A-Za-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]"),
     ("NATIONAL_ID", ("身份证", "身份證"), r"\d{17}[\dXx]"),
     ("NATIONAL_ID", ("medical record", "mrn"), r"\d{6,10}"),
-    ("NATIONAL_ID", ("passport", "reisepass", "pasaporte", "passeport", "passportnumber"), _PASSPORT),
     (
         "NATIONAL_ID",
-        ("driver's license", "driver license", "drivers license",  "driving licence", "driving license"),
+        ("passport", "reisepass", "pasaporte", "passeport", "passportnumber"),
+        _PASSPORT,
+    ),
+    (
+        "NATIONAL_ID",
+        (
+            "driver's license", "driver license", "drivers license", "driving licence",
+            "driving license",
+        ),
         _LICENCE,
     ),
     ("IMEI", ("imei",), r"\d{15}|\d{2}-\d{6}-\d{6}-\d"),
+    ("IBAN", ("iban",), _IBAN),
+    (
+        "CARD",
+        ("card number", "card_number", "cardnumber", "card no"),
+        r"\d{4}(?:[ \-]?\d{4}){2}[ \-]?\d{3,4}|\d{13,19}",
+    ),
     ("ACCOUNT", ("routing", "routingnumber"), r"\d{9}"),
     ("ACCOUNT", ("sort code",), r"\d{2}[ \-]?\d{2}[ \-]?\d{2}"),
     (
@@ -54,7 +69,10 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     (
         "PHONE",
-        ("phone", "phonenumber", "mobile", "telephone", "telefon", "tel", "whatsapp", "call me at", "wa.me/"),
+        (
+            "phone", "phonenumber", "mobile", "telephone", "telefon", "tel", "whatsapp",
+            "call me at", "wa.me/",
+        ),
         r"\d{9,15}",
     ),
     (

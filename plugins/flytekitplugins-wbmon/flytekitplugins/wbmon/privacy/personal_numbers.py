@@ -33,7 +33,9 @@ _LETTERED_ID = re.compile(
     r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b(?![+\-]\d)"
 )
 _LETTERS_BEFORE = re.compile(r"(?<![\w.])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z")
-_NUMBER = re.compile(r"\d(?<![\w.\-]\d)(?<![^\W_]\+\d)(?<![.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![^\W_])(?!\.\d)")
+_NUMBER = re.compile(
+    r"\d(?<![\w.\-]\d)(?<![^\W_]\+\d)(?<![.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![^\W_])(?!\.\d)"
+)
 _PLUS = re.compile(r"(?:(?<![^\W_])(?<![.+\-])\+ ?)?\(?\Z")
 # beside another number, with which it looks like one: `77 555-234-8871`
 _PHONE_BESIDE = re.compile(

@@ -42,12 +42,16 @@ _BY_VALUE = (
         re.compile(r"\d{4,12}|(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9]{8,40}"),
     ),
     (
-        re.compile(r"(?:phone|mobile|cell|tel|telefon|fax)(?:number|no|nr)?$"),
-        re.compile(r"\d{10,15}|[+(0]\(?\d(?:[ ().\-/]{0,2}\d){5,14}|\d{2,4}(?:[ .\-/]\d{2,5}){2,4}"),
+        re.compile(r"(?:phone|mobile|tel|telefon|fax)(?:number|no|nr)?$"),
+        re.compile(
+            r"\d{10,15}|[+(0]\(?\d(?:[ ().\-/]{0,2}\d){5,14}|\d{2,4}(?:[ .\-/]\d{2,5}){2,4}"
+        ),
     ),
     (re.compile(r"iban$"), re.compile(r"[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]{2,4}){3,9}")),
     (
-        re.compile(r"(?:creditcard|debitcard|bankcard|^card|payment ?card)(?:number|no|nr)$|^ccnumber$"),
+        re.compile(
+            r"(?:creditcard|debitcard|bankcard|^card|paymentcard)(?:number|no|nr)$|^ccnumber$"
+        ),
         re.compile(r"\d(?:[ \-]?\d){11,18}"),
     ),
     (
@@ -124,7 +128,7 @@ _ACCESS_TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
 _LOGIN_TEXT = re.compile(rf"[^\s:]+:\S+|{_ACCESS_TOKEN.pattern}", re.DOTALL)
 # less is a count, whatever it is called
 _LEAST_PASSWORD = 1000
-_COUNTS = ("token", "tokens", "secrets", "cookies")
+COUNTS = ("token", "tokens", "secrets", "cookies")
 # of a list or an object under the name of a code: a code is never one of many
 _MOST_ITEMS = 16
 
@@ -161,11 +165,11 @@ def is_secret(name: str, item: Any) -> bool:
     if not is_secret_name(name):
         return _is_login(name, item) or _has_form(name, item)
     if isinstance(item, int):  # a password may be one; as a token it is a count
-        is_count = name.lower().endswith(_COUNTS)
+        is_count = name.lower().endswith(COUNTS)
         return abs(item) >= _LEAST_PASSWORD and not is_count and name.lower() != "pass"
     if isinstance(item, str):
         return not _is_innocent(name.lower(), item)
-    if isinstance(item, list | tuple) and name.lower().endswith(_COUNTS):  # ids of tokens
+    if isinstance(item, list | tuple) and name.lower().endswith(COUNTS):  # ids of tokens
         return any(not isinstance(each, int | float) for each in item[:_MOST_ITEMS])
     return not isinstance(item, Sized) or len(item) > 0
 

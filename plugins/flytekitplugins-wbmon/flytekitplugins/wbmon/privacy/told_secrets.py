@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
 
 _VERB = (
     r"(?:(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|è|jest|är|er|by)\b){1,2}\s{0,2}[:=]?"
-    r"|\s{0,2}(?:是|为|為|は|은|는)\s{0,2}[:=]?|\s{0,2}[—–-]\s{1,2})"
+    r"|\s{0,2}(?:是|为|為|は|은|는)\s{0,2}[:=]?|\s{0,2}-\s{1,2})"
 )
 # a word with letters and digits, as no sentence has many
 _MIXED = r"(?=[^\s\"']{0,40}\d)(?=[^\s\"']{0,40}[A-Za-z])[^\s\"'\[(<{=:;,][^\s\"']"
@@ -124,7 +124,8 @@ def _keys(text: str, words: str) -> Iterator[tuple[int, int]]:
 def _told(text: str, at: int) -> Iterator[tuple[int, int]]:
     found = _PASSWORD.match(text, at)
     if found is not None and (secret := _SECRET.search(found[0])) is not None:
-        yield found.start() + secret.start(), found.end()
+        start = found.start() + secret.start()
+        yield start + text.startswith("(", start), found.end()
 
 
 def _seeds(text: str, words: str) -> Iterator[tuple[int, int]]:
@@ -181,8 +182,10 @@ def _hide_table(lines: list[str], rows: list[int], first: int) -> tuple[int, int
         return first + 1, 0
     n, row = 0, first + 1
     # of prose, the last line may be no row
-    is_whole = first == 0 and all(
-        len(_cells(lines[number], gap[0])) == len(names) for number in rows[1:]
+    is_whole = (
+        first == 0
+        and ", " not in head
+        and all(len(_cells(lines[number], gap[0])) == len(names) for number in rows[1:])
     )
     while row < len(rows):
         line = lines[rows[row]]
