@@ -15,7 +15,8 @@ redactor = PatternRedactor()
 CUT = (
     "mail", "mail with [at]", "mail with at and dot", "card", "card with dots", "IBAN", "jwt",
     "private key", "aws secret, named", "openai", "url", "slack hook", "phone", "JSON", "cookie",
-    "prose, quoted", "basic auth", "azure storage",
+    "prose, quoted", "basic auth", "azure storage", "prose, code first", "key behind an underscore",
+    "bcrypt", "phone, named", "xml, escaped", "JSON in a URL",
 )  # fmt: skip
 
 # what stands beside them in a sentence, a log or in Markdown

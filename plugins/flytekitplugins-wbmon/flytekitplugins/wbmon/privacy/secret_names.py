@@ -61,7 +61,7 @@ _BY_VALUE = (
         ),
     ),
     (
-        re.compile(r"(?:bank)?account(?:number|no|nr)$|routingnumber$"),
+        re.compile(r"^(?:bank)?account(?:number|no|nr)$|routingnumber$"),
         re.compile(r"\d(?:[ \-]?\d){5,16}"),
     ),
     (re.compile(r"(?:cvv2?|cvc2?|^csc|securitycode)$"), re.compile(r"\d{3,9}")),
