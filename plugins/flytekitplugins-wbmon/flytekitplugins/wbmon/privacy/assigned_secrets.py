@@ -53,7 +53,9 @@ _YAML_TAG = re.compile(r"!{1,2}\w{1,20} ")
 _TAGGED = re.compile(r"[^\s#][^\n#]{0,400}")
 # several words without quotes, and the words that may begin a number or code behind its name
 _WORDS = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){2,30}")
-_CODE = re.compile(r"[+(]?[A-Za-z0-9](?:[ ().\-/]{0,2}\d|[+\-/.:=%_]?[A-Za-z0-9]){2,60}")
+_CODE = re.compile(
+    r"[+(]?[A-Za-z0-9](?:[+\-/.:=%_]?[A-Za-z0-9]|[ ()][ ().\-/]?\d|[.\-/][ ()]\d){2,60}"
+)
 _MARK = re.compile(r"\[[A-Z]+\]")
 _BRACKETS = {"[": re.compile(r"[\[\]]"), "{": re.compile(r"[{}]"), "(": re.compile(r"[()]")}
 _LONGEST_GROUP = 4096

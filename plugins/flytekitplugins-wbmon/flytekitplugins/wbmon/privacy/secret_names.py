@@ -47,7 +47,13 @@ _BY_VALUE = (
             r"\d{10,15}|[+(0]\(?\d(?:[ ().\-/]{0,2}\d){5,14}|\d{2,4}(?:[ .\-/]\d{2,5}){2,4}"
         ),
     ),
-    (re.compile(r"iban$"), re.compile(r"[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]{2,4}){3,9}")),
+    (
+        re.compile(r"iban$"),
+        re.compile(
+            r"[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{10,30}|(?:[ \-][A-Za-z0-9]{4}){2,7}"
+            r"(?:[ \-][A-Za-z0-9]{1,4})?)"
+        ),
+    ),
     (
         re.compile(
             r"(?:creditcard|debitcard|bankcard|^card|paymentcard)(?:number|no|nr)$|^ccnumber$"
