@@ -65,7 +65,12 @@ extras = {
     "demo": ["rich>=13"],
 }
 # for the example apps driven in a real browser, which the system must have
-extras["browser"] = [*extras["gradio"], *extras["streamlit"], "playwright>=1.49"]
+extras["browser"] = [
+    *extras["gradio"],
+    "gradio_client",  # comes with gradio; the tests import it
+    *extras["streamlit"],
+    "playwright>=1.49",
+]
 extras["dev"] = [
     *extras["polars"],
     *extras["notify"],

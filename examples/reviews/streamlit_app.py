@@ -47,5 +47,5 @@ if page == "Review":
     if "verdict" in st.session_state:
         st.write(f"This review is {st.session_state['verdict']}.")
         thumbs = st.feedback("thumbs", key=f"thumbs-{session.last_request_id}")
-        session.feedback("thumbs", score=thumbs)
+        session.feedback("thumbs", score=thumbs, request_id=session.last_request_id)
 st.link_button("Live dashboard", os.environ.get("WANDB_LINK", "https://wandb.ai"))

@@ -72,3 +72,14 @@ async def async_generator() -> AsyncIterator[int]:
 def test_a_function_whose_body_runs_later_is_refused(function: Any) -> None:
     with pytest.raises(ConfigError, match="plain function"):
         with_context(function)
+
+
+class Later:
+    async def __call__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("wrong", [5, None, Later()])
+def test_what_is_no_plain_function_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="with_context must get"):
+        with_context(wrong)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import CallLog, CallPolicy, instrument_openai, read_calls
 from flytekitplugins.wbmon.llm.chat import chat_with
 from flytekitplugins.wbmon.llm.judge import Judge
@@ -342,21 +344,6 @@ def test_a_stream_of_a_policy_is_one_row_with_the_requests_before_it(
     assert [each["gen_ai_request_model"] for each in own] == ["other"]
 
 
-def test_all_that_a_call_used_is_counted_not_the_last_request_alone(
-    client: Any, rows: Rows, server: OpenAIServer
-) -> None:
-    pytest.importorskip("tenacity", reason="the llm extra is not installed")
-
-    def ask_twice(model: str) -> None:
-        for _ in range(2):
-            client.chat.completions.create(model=model, messages=MESSAGES)
-
-    CallPolicy().call(ask_twice, model="house")
-
-    assert len(server.requests) == 2
-    assert [(row["attempts"], row["gen_ai_usage_input_tokens"]) for row in rows] == [(2, 4)]
-
-
 @pytest.mark.parametrize("is_instrumented", [True, False])
 def test_nothing_of_a_judges_call_is_lost_on_its_way_to_the_reader(
     server: OpenAIServer, tmp_path: Any, *, is_instrumented: bool
@@ -430,3 +417,60 @@ def test_messages_are_those_of_the_call_whatever_is_added_to_them_later(
 
     (row,) = read_calls(tmp_path).to_pylist()
     assert json.loads(row["input_text"]) == [{"role": "user", "content": "hello"}]
+
+
+def test_what_is_logged_of_a_request_is_what_was_sent(
+    client: Any, rows: Rows, server: OpenAIServer
+) -> None:
+    extra = {"model": "other", "temperature": 0.5, "seed": 4, "top_p": 0.9, "max_tokens": 7}
+    client.chat.completions.create(**CHAT, temperature=0.1, extra_body=extra)
+
+    (row,) = rows
+    assert server.requests[0].body["model"] == row["gen_ai_request_model"] == "other"
+    names = ("temperature", "seed", "top_p", "max_tokens")
+    assert [row[f"gen_ai_request_{name}"] for name in names] == [extra[name] for name in names]
+
+
+@pytest.mark.parametrize("kind", ["response", "text"])
+def test_of_an_answer_that_is_asked_for_as_it_came_the_counts_are_read(
+    client: Any, rows: Rows, kind: str
+) -> None:
+    # openai has had two HTTP libraries
+    http = type(raw(client).create(**CHAT).http_response)
+    rows.clear()
+    cast_to = http if kind == "response" else str
+    answer = client.post("/chat/completions", cast_to=cast_to, body=CHAT)
+
+    assert isinstance(answer, cast_to)
+    assert [row["gen_ai_usage_input_tokens"] for row in rows] == [2]
+    assert rows[0]["finish_reason"] == "stop"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_stream_that_is_open_in_a_forked_child_is_no_row_of_the_child(
+    client: Any, rows: Rows
+) -> None:
+    stream = client.chat.completions.create(**CHAT, stream=True)
+    child = os.fork()
+    if not child:
+        try:
+            stream.response.close = lambda: None  # the connection is the parent's too
+            stream.close()
+        finally:
+            os._exit(len(rows))
+    assert os.waitpid(child, 0)[1] == 0
+    list(stream)
+
+    assert [row["finish_reason"] for row in rows] == ["stop"]
+
+
+@pytest.mark.parametrize("sink", [5, "log", [], CallLog, None])
+def test_what_takes_no_rows_is_no_log(server: OpenAIServer, sink: Any) -> None:
+    plain = openai.OpenAI(base_url=server.url, api_key="x")
+    with pytest.raises(ConfigError, match="log must be"):
+        instrument_openai(plain, sink)
+
+
+def test_a_class_is_no_client(rows: Rows) -> None:
+    with pytest.raises(ConfigError, match="the class OpenAI"):
+        instrument_openai(openai.OpenAI, rows.append)

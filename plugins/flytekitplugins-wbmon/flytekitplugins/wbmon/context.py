@@ -37,10 +37,14 @@ def with_context(function: Callable[P, R]) -> Callable[P, R]:
         function: A plain function; it may run several times, and in several threads at once.
 
     Raises:
-        ConfigError: If it is a coroutine function or a generator, whose body runs later, in the
-            context of who awaits or reads it.
+        ConfigError: If it is no function, or if it is a coroutine function or a generator, whose
+            body runs later, in the context of who awaits or reads it.
     """
-    if any(is_later(function) for is_later in _LATER):
+    if not callable(function):
+        raise ConfigError(f"with_context must get a function, got {function!r}")
+    # of an object that is called, its class has the function
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if any(is_later(each) for is_later in _LATER for each in (function, called)):
         raise ConfigError(
             "with_context must get a plain function, got a coroutine function or a generator "
             f"({getattr(function, '__qualname__', function)}); wrap the function that the thread "

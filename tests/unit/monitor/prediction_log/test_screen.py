@@ -145,6 +145,67 @@ def test_a_redactor_that_fails_leaves_names_to_the_patterns_and_numbers_as_they_
     assert screen.number(7e15) == 7e15
 
 
+def test_names_that_are_hidden_stay_apart_and_lose_no_value(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    people = {mail("ann"): 1, mail("bob"): 2}
+    log.log_prediction(features={**people, "n": 3}, input_text=people, stage_ms=people)
+    log.log_prediction(features={mail("bob"): 5})
+    log.close()
+    row, other = read_rows(tmp_path)
+
+    assert sorted(row["features"].values()) == [1, 2, 3]
+    assert sorted(row["stage_ms"].values()) == [1.0, 2.0]
+    assert sorted(json.loads(row["input_text"]).values()) == [1, 2]
+    # the same name has the same place in every row
+    assert other["features"].keys() <= row["features"].keys()
+    assert "secret" not in written(tmp_path)
+
+
+@pytest.mark.parametrize("answer", [("text", "many"), ([1], 1), None, "text", (1, 1)])
+def test_a_redactor_that_returns_something_else_has_failed_and_costs_texts_only(
+    tmp_path: Path, *, answer: Any
+) -> None:
+    class Odd:
+        def text(self, text: str) -> Any:
+            return answer
+
+    log = a_log(tmp_path, redactor=Odd())
+    name = log.log_prediction(prediction=1, score=0.5, input_text="me", features={"a": 1, "b": "c"})
+    log.log_feedback(name, "thumbs", score=1.0, comment="me")
+    stats = log.close()
+    (row,), (rating,) = read_rows(tmp_path), read_rows(tmp_path, "feedback")
+
+    assert (row["prediction"], row["score"], row["features"]) == (1, 0.5, {"a": 1})
+    assert "input_text" not in row
+    assert (rating["score"], rating.get("comment")) == (1.0, None)
+    assert (stats.dropped, stats.feedback_dropped, stats.failed) == (0, 0, 3)
+
+
+def test_the_id_of_feedback_says_nothing_of_what_is_hidden_in_its_parts(tmp_path: Path) -> None:
+    log = a_log(tmp_path, user_key="k")
+    for _ in range(2):
+        log.log_feedback("ssn: 078-05-1120", "thumbs", score=1.0)
+    log.log_feedback("ssn: 078-05-1121", "thumbs", score=1.0)
+    log.close()
+    ids = [row["feedback_id"] for row in read_rows(tmp_path, "feedback")]
+
+    assert "078" not in written(tmp_path)
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_json_with_line_breaks_and_quotes_as_escapes_is_searched_as_it_reads(
+    tmp_path: Path,
+) -> None:
+    log = a_log(tmp_path)
+    log.log_prediction(input_text=json.dumps({"m": "user,password\nanna,Hunter2zz\nbob,x1"}))
+    log.log_prediction(input_text=json.dumps({"m": "a\tb", "n": 1}))
+    log.close()
+    hidden, kept = (row["input_text"] for row in read_rows(tmp_path))
+
+    assert "Hunter2zz" not in hidden
+    assert json.loads(kept) == {"m": "a\tb", "n": 1}
+
+
 def test_every_text_of_every_table_is_screened_or_said_to_be_the_logs_own() -> None:
     screen = Screen(PatternRedactor(), user_key=None, max_text=1000)
     texts = {"input_text", "output_text", "error_text", "comment"}

@@ -136,6 +136,41 @@ def test_a_unit_of_two_variants_belongs_to_its_first_and_is_counted():
     assert [each.value for each in report.measurements() if each.name == "n_crossed"] == [1]
 
 
+def stamped(rows):
+    return pa.Table.from_pylist([{"timestamp": AT, **row} for row in rows])
+
+
+def of_tenant(tenant, name, *, unit=None, session=None, **more) -> dict:
+    """A row of a table of one's own, with what `CompareVariants` needs."""
+    row = {"name": name, "unit": unit, "session_id": session, "tenant": tenant}
+    row |= dict.fromkeys(("feedback_id", "request_id", "experiment", "variant", "score"))
+    return row | more
+
+
+def test_units_of_one_name_in_two_tenants_are_two():
+    seen = {"experiment": "layout"}
+    rows = [
+        of_tenant("acme", "exposure", unit="ann", session="s1", variant="old", **seen),
+        of_tenant("umbrella", "exposure", unit="ann", session="s2", variant="new", **seen),
+        of_tenant("acme", "exposure", unit="bob", session="s3", variant="old", **seen),
+        of_tenant(None, "exposure", unit="eve", session="s4", variant="new", **seen),
+        of_tenant("acme", "thumbs", unit="ann", score=1.0),
+        of_tenant("umbrella", "thumbs", unit="ann", score=0.0),
+        # by the only tenant of the unit, by the session, and where exposures have no tenant
+        of_tenant(None, "thumbs", unit="bob", score=0.0),
+        of_tenant(None, "thumbs", session="s2", score=0.5),
+        of_tenant("acme", "thumbs", unit="eve", score=0.75),
+        # of two, nobody knows which
+        of_tenant(None, "thumbs", unit="ann", score=9.0),
+    ]
+
+    old, new = sorted(compare(stamped(rows)).variants, key=lambda each: each.variant != "old")
+    assert (old.n_exposed, old.n_measured, old.mean) == (2, 2, 0.5)
+    assert (new.n_exposed, new.n_measured, new.mean) == (2, 2, 0.5)
+    acme = compare(stamped([row for row in rows if row["tenant"] == "acme"])).variants
+    assert [(each.variant, each.n_exposed, each.mean) for each in acme] == [("old", 2, 1.0)]
+
+
 def test_the_mean_of_a_variant_has_the_interval_of_student(rng):
     values = rng.normal(5.0, 2.0, 40)
 

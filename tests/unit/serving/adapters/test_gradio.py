@@ -218,6 +218,47 @@ def test_the_variant_that_the_session_sees_is_beside_its_predictions(
     assert rows(log)[0]["variant"] == layout.variant("visitor-7")
 
 
+def test_the_unit_of_who_is_not_known_to_the_app_is_the_user_or_the_session(
+    log: PredictionLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gr, "Info", lambda _: None)
+    for unit in (None, lambda page: None, lambda page: ""):
+        _, name = monitor_gradio(add, log, experiment=SHAPE, unit=unit, tenant="t")(PAGE, 1)
+        gradio_feedback(log, score=1.0, unit=unit, tenant="t")(PAGE, name)
+
+    said = rows(log, "feedback")
+    assert [row["name"] for row in said] == ["exposure", *["thumbs"] * 3]
+    assert len({(row["unit"], row["tenant"]) for row in said}) == 1
+
+
+def test_an_output_that_changes_nothing_leaves_the_old_answer_to_be_rated(
+    log: PredictionLogger,
+) -> None:
+    skips = monitor_gradio(gr.skip, log)
+    assert skips(PAGE) == (gr.skip(), gr.skip())
+    assert monitor_gradio(lambda: (gr.skip(), "b"), log)(PAGE)[2] == rows(log)[1]["request_id"]
+
+
+def test_filling_the_cache_of_examples_is_no_request(
+    log: PredictionLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with gr.Blocks():
+        text, answer, state = gr.Textbox(), gr.Textbox(), gr.State()
+        for outputs, shown in (([answer, state], None), ([answer], ShownPredictions())):
+            fn = monitor_gradio(str.upper, log, shown=shown)
+            examples = gr.Examples(["a", "b"], text, outputs, fn, cache_examples=True)
+            asyncio.run(examples.cache())
+
+    cached = [path.read_text() for path in tmp_path.rglob("log.csv")]
+    assert len(cached) == 2
+    assert all("A" in each and "B" in each for each in cached)
+    assert log.stats.served == 0
+    # as the page that shows an example: it has no id to be rated by
+    assert fn("c") == "C"
+    assert len(rows(log)) == 1
+
+
 def test_feedback_joins_its_prediction_and_the_last_word_counts(
     log: PredictionLogger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +273,8 @@ def test_feedback_joins_its_prediction_and_the_last_word_counts(
     stars(PAGE, name, float("nan"))
     stars(PAGE, None, 4)
     gradio_feedback(log, "reason")(PAGE, name, "too slow")
+    for nothing in (None, "", " "):
+        stars(PAGE, name, nothing, "")
 
     said = rows(log, "feedback")
     assert [(row["name"], row.get("score"), row.get("label")) for row in said] == [
@@ -243,7 +286,7 @@ def test_feedback_joins_its_prediction_and_the_last_word_counts(
     assert said[0]["feedback_id"] == said[1]["feedback_id"]
     assert {row["request_id"] for row in said} == {name}
     assert said[2]["comment"] == "ring me: [PHONE]"
-    assert len(told) == 2
+    assert told[2:] == ["Give a rating first."] * 3
 
 
 @pytest.mark.parametrize("shown", [None, ShownPredictions()], ids=["by its id", "by its page"])
@@ -498,7 +541,11 @@ def build(log: PredictionLogger) -> Any:
             name = fn.__name__
             watched = monitor_gradio(fn, log, shown=seen, experiment=SHAPE)
             chatbot = gr.ChatInterface(watched, api_name=name, **more).chatbot
-            chatbot.like(gradio_feedback(log, shown=seen), api_name=f"like_{name}")
+            like = gradio_feedback(log, shown=seen)
+            chatbot.like(like, api_name=f"like_{name}")
+            chatbot.like(like, chatbot, api_name=f"like_{name}_in_chat")
+            if fn is chat:
+                gr.Button().click(watched, [text, chatbot], answer, api_name="begin_chat")
     return events
 
 
@@ -601,6 +648,29 @@ def test_a_thumb_in_a_chat_is_of_the_message_that_it_stands_beside(app: App) -> 
         (ids[3], 0, None),
         (ids[1], None, "Wrong"),
         (ids[4], 1, None),
+    ]
+
+
+def test_a_thumb_that_is_given_with_the_chat_finds_its_conversation(app: App) -> None:
+    def rate(first: str, liked: bool, name: str) -> None:
+        chat = [
+            {"role": role, "content": [{"type": "text", "text": text}]}
+            for role, text in (("user", first), ("assistant", "Sorry."))
+        ]
+        inputs = [chat] if name.endswith("in_chat") else []
+        app.click(name, *inputs, event={"index": 1, "value": ["Sorry."], "liked": liked})
+
+    for text in ("no one", "no two"):
+        app.call("begin_chat", text, [])
+    for first, liked in (("no one", True), ("no two", False), ("no three", True)):
+        rate(first, liked, "like_chat_in_chat")
+    rate("no one", False, "like_chat")
+
+    first, second = app.rows()
+    found = app.rows("feedback", source="user")
+    assert [(row["request_id"], row["score"]) for row in found] == [
+        (first["request_id"], 1),
+        (second["request_id"], 0),
     ]
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from flytekitplugins.wbmon.serving.adapters import shown as adapter
 from flytekitplugins.wbmon.serving.adapters.shown import (
+    ChatBefore,
     Shown,
     ShownPredictions,
     answer_text,
-    chat_place,
+    chat_before,
 )
 
 
@@ -18,7 +19,8 @@ def remembered(*answers: tuple[int | None, Any]) -> ShownPredictions:
     """One page, whose answers at some places are called 0, 1 …"""
     shown = ShownPredictions()
     for number, (place, value) in enumerate(answers):
-        note = Shown(request_id=str(number), place=place, text=answer_text(value))
+        before = None if place is None else ChatBefore(place, 0, "")
+        note = Shown(request_id=str(number), before=before, text=answer_text(value))
         shown.add("page", note)
     return shown
 
@@ -54,13 +56,57 @@ def test_a_message_is_found_by_what_it_says_and_by_its_place(
     assert rated(remembered(*answers), index, content) == expected
 
 
+def said(*texts: str) -> list[dict[str, str]]:
+    """A chat of a user and an assistant."""
+    return [{"role": ("user", "assistant")[i % 2], "content": t} for i, t in enumerate(texts)]
+
+
+def pairs(chat: list[dict[str, str]]) -> list[Any]:
+    texts = [each["content"] for each in chat]
+    return [[*texts[i : i + 2], None][:2] for i in range(0, len(texts), 2)]
+
+
+FIRST, SECOND = said("one", "ok", "two", "ok"), said("three", "ok", "two", "ok")
+RETRIED = said("one", "ok", "two", "ok")
+VISIT = said("one", "ok", "two", "ok", "of an earlier visit", "ok")
+
+
+@pytest.mark.parametrize("form", [list, pairs], ids=["messages", "pairs"])
+@pytest.mark.parametrize("takes", ["the question apart", "all in one"])
+def test_equal_answers_of_several_conversations_are_told_apart_by_the_chat(
+    form: Any, takes: str
+) -> None:
+    shown = ShownPredictions()
+    for number, (chat, n) in enumerate(
+        [(FIRST, 0), (FIRST, 2), (SECOND, 0), (SECOND, 2), (RETRIED, 2)]
+    ):
+        inputs = (
+            [chat[n]["content"], form(chat[:n])]
+            if takes == "the question apart"
+            else [form(chat[: n + 1])]
+        )
+        shown.add("page", Shown(request_id=str(number), before=chat_before(inputs), text="ok"))
+
+    def found(index: int, chat: list[dict[str, str]] | None) -> str | None:
+        at = index if form is list else [index // 2, 1]
+        about = shown.message("page", at, ["ok"], None if chat is None else form(chat))
+        return about.request_id if about else None
+
+    assert [found(1, FIRST), found(3, FIRST), found(1, SECOND), found(3, SECOND)] == [
+        "0", "4", "2", "3",
+    ]  # fmt: skip
+    assert [found(5, VISIT), found(1, said("new", "ok"))] == [None, None]
+    # without the chat nobody can tell, nor what an earlier visit asked
+    assert [found(1, None), found(3, None), found(5, None)] == [None, None, None]
+
+
 def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(adapter, "_MAX_PAGES", 100)
     shown = remembered(*[(2 * i, str(i)) for i in range(150)])
     assert rated(shown, 1, ["0"]) is None
-    assert shown.last("page") == Shown(request_id="149", place=298, text="149")
+    assert shown.last("page") == Shown(request_id="149", before=ChatBefore(298, 0, ""), text="149")
     for i in range(100):
         shown.add(f"page {i}", Shown(request_id="r"))
     assert shown.last("page") is None
@@ -70,7 +116,13 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
 
 def test_the_place_of_a_chat_is_the_length_of_its_history() -> None:
     turn = {"role": "user", "content": "hi"}
-    assert chat_place(["hi", []]) == 0
-    assert chat_place(["hi", [turn, SimpleNamespace(role="assistant", content="ho")]]) == 2
-    assert chat_place(["hi", [("hi", "ho")], "more"]) == 1
-    assert chat_place(["hi", ["one", "two"]]) is None
+
+    def place(*inputs: Any) -> int | None:
+        found = chat_before(inputs)
+        return found.place if found else None
+
+    assert place("hi", []) == 0
+    assert place("hi", [turn, SimpleNamespace(role="assistant", content="ho")]) == 2
+    assert place("hi", [("hi", "ho")], "more") == 1
+    assert place([("hi", "ho"), ("well", None)]) == 1
+    assert place("hi", ["one", "two"]) is None

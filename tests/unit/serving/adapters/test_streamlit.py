@@ -49,17 +49,23 @@ def test_a_rating_is_written_when_it_changes_and_for_the_right_prediction(
     session.feedback(score=1.0)
     with session.request("judge", review="good") as first:
         log.log_prediction(prediction="kind")
-    for score in (None, 1.0, 1.0, 0.0, 0.0):
+    for score in (1.0, None, 1.0, 1.0, 0.0, 0.0):
         StreamlitSession(log, state).feedback(score=score)
-    with StreamlitSession(log, state).request("judge") as second:
+    with StreamlitSession(log, state, user="ann").request("judge") as second:
         pass
-    StreamlitSession(log, state).feedback(score=0.0)
+    # the widget keeps its value: nobody has rated the second one yet
+    for score in (0.0, 0.0, 1.0):
+        StreamlitSession(log, state, user="ann").feedback(score=score)
+    with StreamlitSession(log, state).request("judge") as third:
+        pass
+    StreamlitSession(log, state).feedback(score=1.0, request_id=third.request_id)
 
     said = [(row["request_id"], row["score"]) for row in rows(log)]
     assert said == [
         (first.request_id, 1.0),
         (first.request_id, 0.0),
-        (second.request_id, 0.0),
+        (second.request_id, 1.0),
+        (third.request_id, 1.0),
     ]
 
 
@@ -112,9 +118,9 @@ def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(tmp_
         session = StreamlitSession(log, visit.state, user=visit.user)
         session.page("Home")
         session.variant(experiment_units.LAYOUT)
-        with session.request("answer", text="a"):
+        with session.request("answer", text="a") as request:
             pass
-        session.feedback(score=score)
+        session.feedback(score=score, request_id=request.request_id)
 
     experiment_units.rate_and_recount(log, rate)
 
@@ -123,15 +129,16 @@ def test_a_rating_after_the_login_is_of_the_variant_that_was_shown_before(
     log: PredictionLogger,
 ) -> None:
     state: dict[str, Any] = {}
-    session = StreamlitSession(log, state)
+    session = StreamlitSession(log, state, tenant="guests")
     session.variant(LAYOUT)
     with session.request("judge"):
         pass
-    session = StreamlitSession(log, state, user="ann")
+    session = StreamlitSession(log, state, user="ann", tenant="acme")
     session.variant(LAYOUT)
     session.feedback(score=1.0)
 
     anonymous, known, rating = rows(log)
+    assert rating["tenant"] == anonymous["tenant"] != known["tenant"]
     assert rating["unit"] == anonymous["unit"] != known["unit"]
     assert rating["session_id"] == anonymous["session_id"] == known["session_id"]
 

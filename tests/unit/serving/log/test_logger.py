@@ -592,6 +592,51 @@ def test_feedback_on_a_session_is_replaced_by_the_same_user_only(
     assert "ann" not in str(read_rows(tmp_path, "feedback"))
 
 
+def test_users_of_one_name_in_two_tenants_are_two_units(make: Make, tmp_path: Path) -> None:
+    log = make(user_key="k", hashed=("tenant",))
+    layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+    for tenant in ("acme", "umbrella", None, "acme"):
+        variant = log.assign(layout, "ann", tenant=tenant)
+        log.log_feedback(None, "stars", score=5, unit="ann", tenant=tenant)
+        assert variant == layout.variant("ann")
+    log.close()
+
+    rows = read_rows(tmp_path, "feedback")
+    exposures = [row for row in rows if row["name"] == "exposure"]
+    ratings = [row for row in rows if row["name"] == "stars"]
+    assert len({row["feedback_id"] for row in exposures}) == len(exposures) == 3
+    assert [row.get("tenant") for row in exposures] == [row.get("tenant") for row in ratings][:3]
+    assert len({row["feedback_id"] for row in ratings}) == 3
+    assert len({row["unit"] for row in rows}) == 1
+    assert "acme" not in str(rows)
+
+
+def test_nobody_is_no_unit(make: Make, tmp_path: Path) -> None:
+    log = make()
+    layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+    for nobody in (None, ""):
+        with pytest.raises(DataError, match="must be a user or session id, got none"):
+            log.assign(layout, nobody)  # type: ignore[arg-type]
+        log.log_feedback("r1", "stars", score=5, session_id="s1", unit=nobody)
+        with pytest.raises(DataError, match="a request_id, a session_id or a unit"):
+            log.log_feedback(None, "stars", score=5, unit=nobody)
+    log.assign(layout, 17)  # type: ignore[arg-type]
+    log.log_feedback(None, "stars", score=5, unit="17")
+    log.close()
+
+    *of_session, exposure, rating = read_rows(tmp_path, "feedback")
+    assert len({row["unit"] for row in of_session}) == 1
+    assert of_session[0]["unit"] != exposure["unit"] == rating["unit"]
+
+
+@pytest.mark.parametrize("score", [10**400, "9" * 5000 + "x", float("inf")])
+def test_the_error_of_a_score_is_short_and_says_what_must_hold(make: Make, score: Any) -> None:
+    with pytest.raises(DataError, match="the score of feedback must be") as error:
+        make().log_feedback("r1", "stars", score=score)
+    assert len(str(error.value)) < 250
+    assert ("finite" in str(error.value)) is not isinstance(score, str)
+
+
 def test_an_exposure_is_of_the_session_whose_request_is_served(make: Make, tmp_path: Path) -> None:
     log = make()
     layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})

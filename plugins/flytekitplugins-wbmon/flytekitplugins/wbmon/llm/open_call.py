@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import answer_columns, content_of
-from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, CallScope, Row, Sink, emit
+from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, CallScope, Chain, Row, Sink, emit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
 
 logger = logging.getLogger(__name__)
@@ -49,13 +50,15 @@ class OpenCall:
     texts: list[str] = field(default_factory=list)
     hides_usage: bool = False
     _scope: CallScope | None = None
+    _repeated: Chain = field(default_factory=list)
+    _process: int = field(default_factory=os.getpid)
     _is_over: bool = False
 
     def begin(self, scope: CallScope | None) -> None:
         """Make this a request of a call that may take several."""
         self._scope = scope
         if scope is not None:
-            scope.begin()
+            self._repeated = scope.begin(self.row.get("gen_ai_operation_name"))
 
     def passes(self, part: Any) -> bool:
         """Record a chunk of a stream; returns whether the caller may see it."""
@@ -95,7 +98,8 @@ class OpenCall:
 
     def end(self, error: BaseException | None = None) -> None:
         """Log the call with its outcome, once; never raises."""
-        if self._is_over:
+        # of a stream that a fork left open in two processes, the row is its opener's
+        if self._is_over or self._process != os.getpid():
             return
         self._is_over = True
         try:
@@ -109,7 +113,7 @@ class OpenCall:
             self._note_requests(error)
         except Exception:  # a monitor must never break what it monitors
             logger.warning("an LLM call could not be logged in whole", exc_info=True)
-        emit(self.row, self.how.sink, self._scope)
+        emit(self.row, self.how.sink, self._scope, self._repeated)
 
     def note_text(self, column: str, text: Any) -> None:
         """Log a text or messages after redaction, if texts are captured."""
@@ -127,11 +131,6 @@ class OpenCall:
         made = self.requests or [Attempt(status=self.row.get("status_code"))]
         for each in made:
             each.model = str(self.row.get("gen_ai_request_model") or "")
-            if each.duration_ms < 0:
-                each.duration_ms += time.perf_counter() * 1e3
-            # no status means no response, unless the client has no hooks and the call succeeded
-            if each.status is None and not (error is None and each is made[-1]):
-                each.error_type = "APIConnectionError"
         if error is not None:
             made[-1].error_type = error_type(error)
         self.row["attempts"] = len(made)

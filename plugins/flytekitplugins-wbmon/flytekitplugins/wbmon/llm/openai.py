@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -22,7 +23,13 @@ from flytekitplugins.wbmon.llm.text_cleaning import TextRedactor, cleaning
 from flytekitplugins.wbmon.monitor.llm.calls.claims import claim
 from flytekitplugins.wbmon.monitor.llm.calls.log import PATTERNS
 from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import request_columns
-from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, Sink, current_scope, new_row
+from flytekitplugins.wbmon.monitor.llm.calls.row import (
+    Attempt,
+    Sink,
+    current_scope,
+    new_row,
+    require_sink,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -72,15 +79,20 @@ def instrument_openai(
         The same client.
 
     Raises:
-        ConfigError: If the client is none of OpenAI's.
+        ConfigError: If the client is none of OpenAI's, or `log` neither a log nor callable.
     """
     # a second wrapper would log each call twice
     if getattr(client, _MARK, None) is not None:
         return client
-    if not hasattr(client, "chat") or not hasattr(client, "request"):
-        raise ConfigError(
-            f"client must be an OpenAI client with chat.completions, got {type(client).__name__}"
+    if isinstance(client, type) or not hasattr(client, "chat") or not hasattr(client, "request"):
+        found = (
+            f"the class {client.__name__}" if isinstance(client, type) else type(client).__name__
         )
+        raise ConfigError(
+            f"client must be an OpenAI client with chat.completions, got {found}; give an object "
+            "such as openai.OpenAI()"
+        )
+    require_sink(log)
     if redact is PATTERNS and hasattr(log, "redactor"):
         redact = None
     clean = cleaning(redact, keeps_containers=hasattr(log, "redactor"))
@@ -106,42 +118,55 @@ def _copied(original: Callable[..., Any], again: Callable[[Any], Any]) -> Callab
 
 
 def _count_requests(client: Any) -> None:
-    """Add hooks that record each HTTP request and response during a logged call."""
+    """Record each HTTP request of a logged call, with its answer or its failure."""
     http = getattr(client, "_client", None)
-    # derived clients share the HTTP client, whose hooks must not be added twice
-    if http is None or not hasattr(http, "event_hooks") or getattr(http, _MARK, False):
+    # derived clients share the HTTP client, whose requests must not be counted twice
+    if not hasattr(http, "send") or getattr(http, _MARK, False):
         return
-    hooks = {name: list(functions) for name, functions in http.event_hooks.items()}
-    # httpx awaits the hooks of its async client
-    is_async = hasattr(http, "aclose")
-    hooks.setdefault("request", []).append(_sent_async if is_async else _sent)
-    hooks.setdefault("response", []).append(_answered_async if is_async else _answered)
-    http.event_hooks = hooks
+    setattr(http, "send", _counted(http.send))  # type: ignore[union-attr]  # noqa: B010
     setattr(http, _MARK, True)
 
 
-def _sent(_: Any) -> None:
-    requests = REQUESTS.get()
-    if requests is not None:
-        # minus the start: adding the end gives the duration, and negative means no response yet
-        requests.append(Attempt(duration_ms=-time.perf_counter() * 1e3))
+def _counted(send: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(inspect.unwrap(send)):
+
+        @functools.wraps(send)
+        async def send_async(*args: Any, **kwargs: Any) -> Any:
+            with _Sent(REQUESTS.get()) as sent:
+                return sent.answered(await send(*args, **kwargs))
+
+        return send_async
+
+    @functools.wraps(send)
+    def send_sync(*args: Any, **kwargs: Any) -> Any:
+        with _Sent(REQUESTS.get()) as sent:
+            return sent.answered(send(*args, **kwargs))
+
+    return send_sync
 
 
-def _answered(response: Any) -> None:
-    requests = REQUESTS.get()
-    if requests:
-        last = requests[-1]
-        last.status = response.status_code
-        last.duration_ms += time.perf_counter() * 1e3
-        last.retry_after_s = retry_after_s(response.headers)
+class _Sent:
+    """Measures one HTTP request of a logged call; of any other, nothing."""
 
+    def __init__(self, requests: list[Attempt] | None) -> None:
+        self._attempt, self._begun = Attempt(), time.perf_counter()
+        if requests is not None:
+            requests.append(self._attempt)
 
-async def _sent_async(request: Any) -> None:
-    _sent(request)
+    def __enter__(self) -> _Sent:
+        return self
 
+    def answered(self, response: Any) -> Any:
+        self._attempt.status = response.status_code
+        self._attempt.retry_after_s = retry_after_s(response.headers)
+        return response
 
-async def _answered_async(response: Any) -> None:
-    _answered(response)
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        self._attempt.duration_ms = (time.perf_counter() - self._begun) * 1e3
+        if error is not None:
+            # the client's names for what its HTTP library raises
+            is_late = any(each.__name__ == "TimeoutException" for each in type(error).__mro__)
+            self._attempt.error_type = "APITimeoutError" if is_late else "APIConnectionError"
 
 
 def _logged(request: Callable[..., Any], how: CallOptions) -> Callable[..., Any]:
@@ -195,16 +220,20 @@ def _begin(options: Any, how: CallOptions, *, is_stream: bool) -> OpenCall | Non
     if operation is None:
         return None
     try:
-        body = options.json_data if isinstance(options.json_data, Mapping) else {}
+        given, extra = (
+            each if isinstance(each, Mapping) else {}
+            for each in (options.json_data, getattr(options, "extra_json", None))
+        )
+        body = {**given, **extra}  # as the client sends it
         known = {**claim(how.sink), **request_columns(operation, body)}
         row = new_row(gen_ai_provider_name=how.provider, **known)
         call = OpenCall(how=how, row=row, is_stream=is_stream)
         if is_stream and operation in _WITH_USAGE:
-            given = body.get("stream_options")
-            chosen = dict(given) if isinstance(given, Mapping) else {}
+            named = body.get("stream_options")
+            chosen = dict(named) if isinstance(named, Mapping) else {}
             # without this option a stream ends without any token counts
             call.hides_usage = "include_usage" not in chosen
-            options.json_data = {**body, "stream_options": {"include_usage": True, **chosen}}
+            options.json_data = {**given, "stream_options": {"include_usage": True, **chosen}}
         if callable(options.post_parser):
             options.post_parser = _seen_before(options.post_parser, call)
         asked = (body.get(name) for name in ("messages", "input", "prompt"))
@@ -259,10 +288,23 @@ def _parsed(answer: Any) -> Any | Awaitable[Any]:
 def _hand_over(call: OpenCall, answer: Any) -> None:
     """Log a call, or watch its stream to the end."""
     if not call.is_stream:
-        call.note_answer(answer)
+        call.note_answer(_decoded(answer))
         call.end()
     elif hasattr(answer, "_iterator"):
         watch(answer, call)
     else:
         # not a stream of the client: log it now, for its end cannot be seen
         call.end()
+
+
+def _decoded(answer: Any) -> Any:
+    """The answer itself; of a response or text that was asked for, what its JSON says."""
+    text = answer
+    if hasattr(answer, "is_stream_consumed") and answer.is_closed:
+        text = answer.text
+    if not isinstance(text, str):
+        return answer
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return answer

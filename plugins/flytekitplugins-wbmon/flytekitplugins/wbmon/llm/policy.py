@@ -22,7 +22,9 @@ from flytekitplugins.wbmon.monitor.llm.calls.row import (
     CallScope,
     Sink,
     call_scope,
+    emit,
     new_row,
+    require_sink,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class CallPolicy:
         stats: Counts of the calls so far.
 
     Raises:
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or `log` neither a log nor callable.
     """
 
     attempts: int = 3
@@ -137,6 +139,8 @@ class CallPolicy:
                 "a policy must hold attempts >= 1, deadline_s > 0 and 0 <= wait_s <= max_wait_s; "
                 f"got {self.attempts}, {self.deadline_s}, {self.wait_s}, {self.max_wait_s}"
             )
+        if self.log is not None:
+            require_sink(self.log)
         try:
             import tenacity  # noqa: F401 - found missing now, not at the first call
         except ImportError as error:
@@ -179,6 +183,8 @@ class CallPolicy:
                             call.answer = await asyncio.wait_for(request(name), call.left_s)
                             return call.answer
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
+                    if isinstance(error, asyncio.TimeoutError):
+                        scope.note_deadline()
                     call.record_failure(name, error)
             raise call.error(scope)
         raise AssertionError("unreachable")
@@ -284,7 +290,6 @@ class _CallState:
             return
         self.is_done = True
         stats, made = self.policy.stats, self.made
-        scope.attempts.extend(made)
         stats.n_calls += 1
         stats.n_attempts += len(made)
         stats.n_retried += len(made) > 1
@@ -310,7 +315,7 @@ class _CallState:
             attempt_log=[each.to_row() for each in self.made],
             **self._answered(),
         )
-        scope.rows.append((row, self.policy.log))
+        emit(row, self.policy.log, scope, scope.begin("chat"))
 
     def _answered(self) -> dict[str, Any]:
         """The columns of an answer in OpenAI's form; of any other, none are known."""

@@ -182,7 +182,9 @@ def _redact_mapping(value: Mapping[Any, Any], walk: _Walk, levels: int) -> Redac
             hidden[_CUT] = _CUT
             break
         left, part = walk.name(key), _redact_named(name, item, walk, levels)
-        hidden[left.value] = part.value
+        # two names that are hidden must not become one, which would lose a value
+        again = left.n and left.value in hidden
+        hidden[f"{left.value} {len(hidden) + 1}" if again else left.value] = part.value
         n += left.n + part.n
     return Redacted(hidden, n)
 

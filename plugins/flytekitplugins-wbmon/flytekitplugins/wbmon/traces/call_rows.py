@@ -88,7 +88,9 @@ class CallRows:
         self._steps.log_call(row_of_span(span_of_call({**start, **end})))
         # a policy logs what no client does
         is_counted = start["id"] in self._counted or (
-            scope is not None and not scope.is_logged and is_same_log(scope.sink, self.destination)
+            scope is not None
+            and not scope.is_logged
+            and any(is_same_log(each.sink, self.destination) for each in scope.lineage())
         )
         self._counted.discard(start["id"])
         usage = (end.get("summary") or {}).get("usage") or {}

@@ -92,16 +92,17 @@ def test_attributes_nest_and_an_unknown_one_is_refused() -> None:
         pass
 
 
-def test_requests_of_one_call_are_one_row() -> None:
+def test_a_request_is_one_row_with_the_failed_ones_of_its_operation_that_it_repeats() -> None:
     rows: list[dict[str, Any]] = []
+    failed = {"error_type": "RateLimitError", "rate_limited": True, "latency_ms": 1.0}
     with call_scope() as scope:
-        for request in ({"rate_limited": True, "latency_ms": 1.0}, {"latency_ms": 2.0}):
-            scope.begin()
-            emit(row(attempts=1, **request), rows.append, scope)
+        for operation, outcome in (("chat", failed), ("embeddings", {}), ("chat", {})):
+            asked = new_row(gen_ai_operation_name=operation, attempts=1, **outcome)
+            emit(asked, rows.append, scope, scope.begin(operation))
 
-    assert len(rows) == 1
-    assert (rows[0]["attempts"], rows[0]["rate_limited"]) == (2, True)
-    assert rows[0]["latency_ms"] >= 2.0
+    found = [(each["gen_ai_operation_name"], each["attempts"]) for each in rows]
+    assert found == [("embeddings", 1), ("chat", 2)]
+    assert rows[1]["rate_limited"]
 
 
 def test_rows_are_plain_json(tmp_path: Path) -> None:
@@ -299,3 +300,31 @@ def test_features_of_a_call_that_are_texts_are_categories(tmp_path: Path) -> Non
 
     assert (found["features"], found["cat_features"]) == ({"n": 3}, {"topic": "billing"})
     assert (found["prediction"], found["truncated"]) == (0.5, False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"service": 5}, {"segment_bytes": "1"}, {"segment_age": None}, {"redactor": 5}],
+)
+def test_a_log_that_cannot_work_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        CallLog(tmp_path, **{"service": "ask", **wrong})
+
+
+def test_no_column_of_a_call_shows_a_key_or_a_user(tmp_path: Path) -> None:
+    key, user = "sk-proj-AbCdEf0123456789AbCdEf0123456789AbCdEf01", "jane.doe@corp.com"
+    tried = {"model": key, "status": 500, "duration_ms": 4111111111111.1111}
+    digest = "0a" * 32
+    with CallLog(tmp_path, "ask", user_key="k") as log:
+        log.log_call(row(attempt_log=[tried], purpose=f"for {user}", user_hash=user, instance=key))
+        log.log_call(row(openai_response_service_tier=key, user_hash=digest))
+
+    first, second = read_calls(tmp_path).to_pylist()
+    assert not {key, user} & {part for each in (first, second) for part in str(each).split("'")}
+    (kept,) = json.loads(first["attempt_log"])
+    assert (kept["status"], kept["duration_ms"]) == (500, tried["duration_ms"])
+    assert len(first["user_hash"]) == 64
+    assert second["user_hash"] == digest
+    written = "".join(path.read_text() for path in tmp_path.glob("sealed/ask/*.jsonl"))
+    assert key not in written
+    assert user not in written

@@ -47,11 +47,11 @@ def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
     Raises:
         DataError: If a column of the feedback log is missing, or scores are no numbers.
     """
-    return _rows(feedback, ())
+    return _rows(feedback, ("label",))
 
 
 def experiment_rows(feedback: Any) -> list[dict[str, Any]]:
-    """As `feedback_rows`, of a log that has also the columns of experiments.
+    """As `feedback_rows`, of a log that has the columns of experiments; labels are not needed.
 
     Args:
         feedback: The feedback log, in any form that `open_source` accepts.
@@ -64,7 +64,7 @@ def experiment_rows(feedback: Any) -> list[dict[str, Any]]:
 
 def _rows(feedback: Any, also: Sequence[str]) -> list[dict[str, Any]]:
     source = open_source(feedback)
-    names = ("timestamp", "feedback_id", "request_id", "session_id", "name", "score", "label")
+    names = ("timestamp", "feedback_id", "request_id", "session_id", "name", "score")
     needed = (*names, *also)
     missing = [name for name in needed if name not in source.names]
     if missing:

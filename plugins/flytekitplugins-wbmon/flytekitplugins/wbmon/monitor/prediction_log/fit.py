@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.names import whole_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
 
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
+_SIMPLE = {bool, int, float, str}
 # whole numbers of more digits fit into no decimal of Arrow
 _MOST_DIGITS = 76
 _LONGEST_ID = 256
@@ -92,6 +93,8 @@ def scalar(value: Any) -> Any:
     ints, others floats if a float keeps all their digits. By their names, as text, are known other
     numbers, UUIDs, dates, times and durations; bytes are as `bytes_text` has them.
     """
+    if type(value) in _SIMPLE:  # nearly all
+        return value if value == value else None  # noqa: PLR0124 - nan is not
     if is_missing(value):
         return None
     if isinstance(value, str | int | float) and not isinstance(value, Enum):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
-from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
+from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, COLUMNS, RowKind
 from flytekitplugins.wbmon.privacy.cut import cut_safely
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_within
 from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
@@ -24,14 +24,14 @@ KEYS = (
 )  # fmt: skip
 # of hexadecimal digits: 64 bits, of which no two of a billion keys are the same
 _KEY_LENGTH = 16
+_NAME_LENGTH = 8
 # what the log itself says, and what is hidden by other means
-_PLAIN = (
-    "service", "instance", "user_hash", "unit", "input_text", "output_text", "error_text",
-    "comment",
-)  # fmt: skip
+_PLAIN = ("service", "unit", "input_text", "output_text", "error_text", "comment")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KNOWN = 10_000
 _MAX_KNOWN_LENGTH = 256
+_MAX_CATEGORY_LENGTH = 48
 # smaller numbers are no card's
 _LEAST_CARD = 10**12
 
@@ -61,11 +61,13 @@ class Screen:
         max_text: int,
         note: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
-        self._redactor, self._user_key, self._max_text = redactor, user_key, max_text
+        self._redactor = None if redactor is None else _Checked(redactor)
+        self._user_key, self._max_text = user_key, max_text
         self.hides = redactor is not None
         self._note = note
         self._hashed = frozenset(hashed)
         self._known: dict[str, str] = {}
+        self._searched_before: dict[str, tuple[str, int]] = {}
 
     def name(self, text: str) -> str:
         """A name, with what must be hidden replaced by its kind.
@@ -88,14 +90,21 @@ class Screen:
             self._known[text] = hidden
         return hidden
 
+    def entry(self, name: str) -> str:
+        """The name of an entry among others; two that are hidden stay two, by their hashes."""
+        hidden = self.name(name)
+        return hidden if hidden == name else f"{hidden} {self.hash(name)[:_NAME_LENGTH]}"
+
     def key(self, column: str, text: str) -> str:
         """A value that rows are joined by: its hash where it holds what must be hidden."""
-        if column in self._hashed and self._user_key is not None:
-            return keyed_hash(self._user_key, text)[:_KEY_LENGTH]
-        if _UUID.fullmatch(text):
+        if column in self._hashed:
+            return self.hash(text)
+        if _UUID.fullmatch(text) or self.name(text) == text[: self._max_text]:
             return text
-        if self.name(text) == text[: self._max_text]:
-            return text
+        return self.hash(text)
+
+    def hash(self, text: str) -> str:
+        """What is written in place of a key, as 16 hexadecimal digits."""
         return keyed_hash(self._user_key or b"", text)[:_KEY_LENGTH]
 
     def user(self, user: str | None) -> str | None:
@@ -103,6 +112,12 @@ class Screen:
         if user is None or self._user_key is None:
             return None
         return keyed_hash(self._user_key, user)
+
+    def user_hash(self, _: str, text: str) -> str:
+        """A hash as it is; what is none is a user's name, and is hashed, or at least screened."""
+        if _HASH.fullmatch(text):
+            return text
+        return self.user(text) or self.key("user_hash", text)
 
     def row(self, kind: RowKind, row: dict[str, Any]) -> dict[str, Any]:
         """A row of fitting values, with its names and keys hidden in place; texts are not read."""
@@ -151,14 +166,26 @@ class Screen:
             values[name] = text
         return n, was_cut
 
+    def _searched(self, text: str) -> tuple[str, int]:
+        """The redacted text; short ones, such as categories, come again and again."""
+        found = self._searched_before.get(text)
+        if found is None:
+            found = self._redactor.text(text) if self._redactor else (text, 0)
+            if len(text) <= _MAX_CATEGORY_LENGTH:
+                if len(self._searched_before) >= _MAX_KNOWN:
+                    self._searched_before.clear()
+                self._searched_before[text] = found
+        return found
+
     def _hidden(self, name: str, value: Any) -> tuple[Any, int, bool]:
         """The redacted value, how many things were hidden, and whether it is only a part."""
         if self._redactor is None:
             return value, 0, False
         if type(value) is str and len(value) <= self._max_text and not is_secret_name(name):
-            text, n = self._redactor.text(value)
+            text, n = self._searched(value)
             # most have nothing to hide, and need not be read
-            inside = _parsed(value) if n else None
+            # or has line breaks and quotes written as escapes, which no pattern sees
+            inside = _parsed(value) if n or "\\" in value else None
             if inside is None:
                 return text, n, False
             value = inside
@@ -167,6 +194,20 @@ class Screen:
         limit = self._max_text + len(name) + 1
         named, found, is_part = redact_within(self._redactor, {name: value}, limit=limit)
         return *named.values(), found, is_part
+
+
+class _Checked:
+    """A redactor, which may be anybody's, held to what it must return."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._text: Callable[[str], Any] = redactor.text
+
+    def text(self, text: str) -> tuple[str, int]:
+        """As of a `Redactor`; of another type, it has failed."""
+        left, n = self._text(text)
+        if not (isinstance(left, str) and isinstance(n, int)):
+            raise TypeError("a redactor must return the text and how many things were hidden")
+        return left, n
 
 
 def _parsed(text: str) -> Any:
@@ -184,7 +225,7 @@ def _name(screen: Screen, _: str, value: str) -> str:
 
 
 def _names(screen: Screen, _: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    return {screen.name(name): item for name, item in value.items()}
+    return {screen.entry(name): item for name, item in value.items()}
 
 
 def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -193,6 +234,23 @@ def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list
     ]
 
 
+def _attempts(screen: Screen, _: str, value: str) -> str:
+    """The attempts of a call; in their JSON, a number could pass for a card's."""
+    try:
+        attempts = [
+            {n: screen.name(each) if isinstance(each, str) else each for n, each in one.items()}
+            for one in json.loads(value)
+        ]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return screen.name(value)
+    return to_text(attempts)
+
+
+_OF_COLUMN: Mapping[str, Callable[[Screen, str, Any], Any]] = {
+    **dict.fromkeys((*KEYS, "instance"), Screen.key),
+    "user_hash": Screen.user_hash,
+    "attempt_log": _attempts,
+}
 _OF_TYPE: Mapping[str, Callable[[Screen, str, Any], Any]] = {
     "string": _name,
     "map": _names,
@@ -203,13 +261,15 @@ _OF_TYPE: Mapping[str, Callable[[Screen, str, Any], Any]] = {
 def _of(column: str, type_name: str) -> Callable[[Screen, str, Any], Any] | None:
     if column in _PLAIN:
         return None
-    if column in KEYS:
-        return Screen.key
     outer = type_name.partition("<")[0]
-    return _OF_TYPE.get(outer)
+    return _OF_COLUMN.get(column) or _OF_TYPE.get(outer)
 
 
 _HIDE: Mapping[RowKind, Mapping[str, Callable[[Screen, str, Any], Any]]] = {
-    kind: {name: hide for name, of in columns.items() if (hide := _of(name, of)) is not None}
+    kind: {
+        name: hide
+        for name, of in ({**columns, **CALL_COLUMNS} if kind == "prediction" else columns).items()
+        if (hide := _of(name, of)) is not None
+    }
     for kind, columns in COLUMNS.items()
 }

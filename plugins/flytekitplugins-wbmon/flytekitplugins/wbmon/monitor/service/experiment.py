@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,6 +29,10 @@ _ALPHA = 0.05
 _FEWEST_UNLIKE = 10
 
 
+# a tenant and the name of one of its units, or of a session
+_Unit = tuple[Any, Any]
+
+
 class _Units(NamedTuple):
     """The units exposed to an experiment, in the order in which they entered it.
 
@@ -41,8 +45,8 @@ class _Units(NamedTuple):
         n_nameless: Number of ratings that name neither a unit nor a session.
     """
 
-    variant: dict[str, str]
-    mean: dict[str, float]
+    variant: dict[_Unit, str]
+    mean: dict[_Unit, float]
     n_crossed: int
     n_unreadable: int
     n_before: int
@@ -79,7 +83,9 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
     that were measured is another in each variant, beyond chance, the comparison is invalid: who
     got no answer often gives no rating. A unit that was exposed to several variants belongs to its
     first. Rows say their unit in the column `unit`; in those of earlier releases and of others,
-    which have none, it is the session, and so it is of a rating whose unit was not exposed.
+    which have none, it is the session, and so it is of a rating whose unit was not exposed. Units
+    of one name in two tenants are two; a row without a tenant is of the only one that others say
+    of its unit.
 
     Outcomes of two values, such as 0 and 1, are compared by Newcombe's interval, others by the
     studentised permutation test. With more than two variants, intervals and p-values are
@@ -152,9 +158,9 @@ def compare_arms(
 
 
 def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
-    entered: dict[str, Any] = {}
-    variants: dict[str, list[str]] = {}
-    scores: dict[str, list[float]] = {}
+    entered: dict[_Unit, Any] = {}
+    variants: dict[_Unit, list[str]] = {}
+    scores: dict[_Unit, list[float]] = {}
     n_unreadable = n_before = n_nameless = 0
     exposures = [
         row
@@ -163,20 +169,18 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
         and row["experiment"] == plan.experiment
         and row["variant"] is not None
     ]
-    of_session = _units_of_sessions((*exposures, *rows))
+    names_of = _names(exposures, rows)
     for row in exposures:
-        unit = row.get("unit") or of_session.get(row["session_id"])
-        if unit is not None:
-            variants.setdefault(unit, []).append(_name_of(row["variant"]))
-            entered.setdefault(unit, row["timestamp"])
+        for exposed in names_of(row)[:1]:
+            variants.setdefault(exposed, []).append(_name_of(row["variant"]))
+            entered.setdefault(exposed, row["timestamp"])
     for row in rows:
-        unit, score = row.get("unit"), row["score"]
         if row["name"] != plan.outcome:
             continue
-        if unit not in variants:
-            n_nameless += unit is None and row["session_id"] is None
-            unit = of_session.get(row["session_id"])
-        if unit not in variants:
+        score, names = row["score"], names_of(row)
+        n_nameless += not names
+        unit = next((each for each in names if each in variants), None)
+        if unit is None:
             continue
         if None not in (row["timestamp"], entered[unit]) and row["timestamp"] < entered[unit]:
             n_before += 1
@@ -196,14 +200,43 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
     )
 
 
-def _units_of_sessions(rows: Iterable[Mapping[str, Any]]) -> dict[Any, Any]:
-    """The unit of each session: the first that a row says, or itself where none does."""
-    told: dict[Any, Any] = {}
+def _names(
+    exposures: Iterable[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+) -> Callable[[Mapping[str, Any]], list[_Unit]]:
+    """Gives the units that a row may be of, the best first: its own, then that of its session."""
+    unit_of, session_of = _named(rows, "unit"), _named(rows, "session_id")
+    of_session: dict[_Unit | None, _Unit | None] = {}
+    for row in (*exposures, *rows):
+        session = session_of(row)
+        of_session[session] = of_session.get(session) or unit_of(row)
+
+    def names(row: Mapping[str, Any]) -> list[_Unit]:
+        unit, session = unit_of(row), session_of(row)
+        # the second where an app gives the tenant of ratings only
+        known = (unit, unit and (None, unit[1]), session and (of_session.get(session) or session))
+        return [each for each in known if each is not None]
+
+    return names
+
+
+def _named(
+    rows: Iterable[Mapping[str, Any]], column: str
+) -> Callable[[Mapping[str, Any]], _Unit | None]:
+    """Gives the unit or session that a row names, with its tenant."""
+    tenants: dict[Any, set[Any]] = {}
     for row in rows:
-        session = row["session_id"]
-        if session is not None and told.get(session) is None:
-            told[session] = row.get("unit")
-    return {session: session if unit is None else unit for session, unit in told.items()}
+        if row.get("tenant") is not None:
+            tenants.setdefault(row.get(column), set()).add(row["tenant"])
+
+    def unit(row: Mapping[str, Any]) -> _Unit | None:
+        name, tenant = row.get(column), row.get("tenant")
+        if name is None:
+            return None
+        if tenant is None and len(known := tenants.get(name, set())) == 1:
+            (tenant,) = known
+        return tenant, name
+
+    return unit
 
 
 def _name_of(variant: Any) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, get_type_hints
 
-from flytekitplugins.wbmon.errors import MissingExtraError
-
 Kind = Literal["function", "coroutine", "generator", "async generator"]
 
 _PAGE = "wbmon_request"
@@ -19,29 +17,21 @@ _SPECIAL = ("Request", "EventData", "OAuthProfile", "OAuthToken", "Header", "Pro
 _UNCHANGED = object()
 
 
-def gradio() -> Any:
-    """Gradio itself.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    try:
-        import gradio
-    except ImportError as error:
-        raise MissingExtraError.for_feature("Watching a Gradio app", extra="gradio") from error
-    return gradio
-
-
 class EventFunction:
     """A function of an event: also a method, a partial, a lambda or an object with `__call__`.
+
+    Args:
+        fn: The function.
+        gr: Gradio itself.
 
     Attributes:
         name: Its name.
         kind: How it is called.
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], gr: Any) -> None:
         self.call = fn
+        self._request = gr.Request
         plain: Any = fn
         while isinstance(plain, functools.partial):
             plain = plain.func
@@ -50,7 +40,6 @@ class EventFunction:
             plain = plain.__call__
         self.kind = _kind(plain)
         self._hints = _hints(plain)
-        gr = gradio()
         # one that this version of Gradio does not have is not given either
         self._special = tuple(getattr(gr, name) for name in _SPECIAL if hasattr(gr, name))
         try:
@@ -91,22 +80,12 @@ class EventFunction:
         signature, hints = self._signature, self._hints
         if takes_page:
             kind = inspect.Parameter.POSITIONAL_ONLY
-            request = gradio().Request
-            page = inspect.Parameter(_PAGE, kind, annotation=request)
+            page = inspect.Parameter(_PAGE, kind, annotation=self._request)
             signature = signature.replace(parameters=[page, *signature.parameters.values()])
-            hints = {**hints, _PAGE: request}
+            hints = {**hints, _PAGE: self._request}
         wrapped.__signature__ = signature  # type: ignore[attr-defined]
         wrapped.__annotations__ = hints
         return wrapped
-
-
-def current_page() -> Any:
-    """The `gr.Request` of the event that Gradio runs now; None outside of one."""
-    with suppress(ImportError, AttributeError, LookupError):
-        from gradio.context import LocalContext
-
-        return LocalContext.request.get()
-    return None
 
 
 def user_of(page: Any) -> str | None:
@@ -119,11 +98,12 @@ def user_of(page: Any) -> str | None:
     return None if user is None else str(user)
 
 
-def unit_of(page: Any, unit: Callable[[Any], str] | None) -> str | None:
+def unit_of(page: Any, unit: Callable[[Any], str | None] | None) -> str | None:
     """The unit of experiments: what the app says, else the user, else the session."""
-    if unit is not None:
-        return str(unit(page))
-    return user_of(page) or getattr(page, "session_hash", None)
+    told = None if unit is None else unit(page)
+    if told is None or told == "":
+        return user_of(page) or getattr(page, "session_hash", None)
+    return str(told)
 
 
 def shown_values(given: Any) -> list[Any]:

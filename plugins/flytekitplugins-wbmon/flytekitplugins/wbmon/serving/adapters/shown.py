@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 # bounds the memory: as many pages as Gradio keeps states of, and the last answers of each
 _MAX_PAGES = 10_000
@@ -17,6 +17,20 @@ _COMPARED = 200
 _PAIR = 2
 
 
+class ChatBefore(NamedTuple):
+    """What was said in a chat before an answer.
+
+    Attributes:
+        place: The number of messages in the history.
+        history: Hash of what they say.
+        question: The beginning of the message that was answered, where it is not of the history.
+    """
+
+    place: int
+    history: int
+    question: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Shown:
     """A prediction that a page was shown.
@@ -24,14 +38,23 @@ class Shown:
     Attributes:
         request_id: The prediction's id.
         unit: The unit of an experiment that it was made for.
-        place: The number of messages of the chat before it; None outside of a chat.
+        tenant: The tenant of the unit.
+        before: What was said in the chat before it; None outside of a chat.
         text: The texts of the answer, without line breaks.
+        n_messages: At most so many messages of the chat are the answer.
     """
 
     request_id: str
     unit: str | None = None
-    place: int | None = None
+    tenant: str | None = None
+    before: ChatBefore | None = None
     text: str = ""
+    n_messages: int = 1
+
+    @property
+    def place(self) -> int:
+        """The number of messages of the chat before it; -1 outside of a chat."""
+        return -1 if self.before is None else self.before.place
 
 
 class ShownPredictions:
@@ -59,43 +82,73 @@ class ShownPredictions:
         answers = self._of(session_id)
         return answers[-1] if answers else None
 
-    def message(self, session_id: str | None, index: Any, content: Any) -> Shown | None:
-        """The prediction that answered with a message of the chat.
+    def message(
+        self,
+        session_id: str | None,
+        index: Any,
+        content: Any,
+        chat: Sequence[Any] | None = None,
+    ) -> Shown | None:
+        """The prediction that answered with a message of the chat; None where nobody can tell.
 
         The message's text must be one of the answer: a page may show conversations of earlier
         visits. Of equal answers its place decides. The answer at that place need only contain the
-        text, as the chat may show an answer in parts.
+        text, as the chat may show an answer in parts. Equal answers at one place of several
+        conversations are told apart by what was said before them, so by `chat` only; of those to
+        the same question the later one stands there, as after a retry.
 
         Args:
             session_id: The page.
             index: The message's place in the chat; of pairs, that of the pair first.
             content: What the message says.
+            chat: The messages of the chat.
         """
         place = index[0] if isinstance(index, list | tuple) else index
         said = [part[:_COMPARED] for part in texts(content)]
         answers = [
-            (-1 if each.place is None else each.place, each) for each in self._of(session_id)
+            each
+            for each in self._of(session_id)
+            if chat is None or each.before is None or _is_after(each.before, place, chat)
         ]
-        nearest = max((at for at, _ in answers if at <= place), default=None)
-        fitting = [
-            # of one place the later answer is the one that stands there, as after a retry
-            ((at <= place, at, number), answer)
-            for number, (at, answer) in enumerate(answers)
-            if _says(answer.text, said) or (at == nearest and _contains(answer.text, said))
-        ]
-        return max(fitting, key=lambda each: each[0])[1] if fitting else None
+        nearest = max((each.place for each in answers if each.place <= place), default=None)
+        fitting = []
+        for number, each in enumerate(answers):
+            is_near = each.before is None or place - each.place <= each.n_messages
+            says = is_near and _says(each.text, said)
+            if says or (each.place == nearest and _contains(each.text, said)):
+                fitting.append(((each.place <= place, each.place, says), number, each))
+        if not fitting:
+            return None
+        best, _, found = max(fitting, key=lambda each: each[:2])
+        rivals = {each.before for rank, _, each in fitting if rank == best}
+        return found if len(rivals) == 1 else None
 
     def _of(self, session_id: str | None) -> list[Shown]:
         with self._lock:
             return list(self._pages.get(session_id or "", ()))
 
 
-def chat_place(inputs: Sequence[Any]) -> int | None:
-    """The number of messages in the chat's history among the inputs; None if there is no chat."""
-    for value in inputs:
-        if isinstance(value, list) and all(map(_is_message, value)):
-            return len(value)
+def chat_before(inputs: Sequence[Any]) -> ChatBefore | None:
+    """What was said before an answer, by the inputs of its function; None if they are no chat."""
+    for number, value in enumerate(inputs):
+        if is_chat(value):
+            if not (value and _is_question(value[-1])):
+                return ChatBefore(len(value), _hash(value), _text(inputs[:number][-1:])[:_COMPARED])
+            if isinstance(value[-1], Mapping) or hasattr(value[-1], "role"):
+                return ChatBefore(len(value), _hash(value), "")
+            return ChatBefore(len(value) - 1, _hash(value[:-1]), _text(value[-1])[:_COMPARED])
     return None
+
+
+def is_chat(value: Any) -> bool:
+    """Whether a value is the messages of a chat, of which there may be none."""
+    return isinstance(value, list) and all(map(_is_message, value))
+
+
+def n_messages(given: Any) -> int:
+    """The number of messages that the outputs of a function may be at most."""
+    values = given if isinstance(given, tuple) else (given,)
+    return sum(len(value) if isinstance(value, list) else 1 for value in values)
 
 
 def answer_text(value: Any) -> str:
@@ -134,3 +187,29 @@ def _is_message(value: Any) -> bool:
     if isinstance(value, Mapping):
         return "role" in value
     return hasattr(value, "role") or (isinstance(value, list | tuple) and len(value) == _PAIR)
+
+
+def _is_after(before: ChatBefore, place: int, chat: Sequence[Any]) -> bool:
+    """Whether a message of a chat stands after what was said before an answer."""
+    if before.place > place or _hash(chat[: before.place]) != before.history:
+        return False
+    since = chat[before.place : place + 1]
+    if any(map(_is_question, since[1:])) or (isinstance(since[0], tuple | list) and since[1:]):
+        return False
+    return not before.question or _says(_text(since[0]), [before.question])
+
+
+def _hash(messages: Sequence[Any]) -> int:
+    return hash(tuple(_text(each) for each in messages))
+
+
+def _text(value: Any) -> str:
+    return "\n".join(texts(value))
+
+
+def _is_question(message: Any) -> bool:
+    """Whether a message is the user's; of pairs, whether it has no answer yet."""
+    if isinstance(message, list | tuple):
+        return not message[1]
+    role = message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
+    return bool(role == "user")

@@ -107,7 +107,7 @@ class StreamlitSession:
         with self._logger.request(route, **columns) as request:
             self._state["last_request_id"] = request.request_id
             # a rating may come after the user has logged in, and is of what was shown before
-            self._state.setdefault("units", {})[request.request_id] = self._unit
+            self._state.setdefault("units", {})[request.request_id] = self._unit, self._tenant
             # a row has one variant: with several experiments, the one assigned last
             for name in self._state.get("experiments", ()):
                 request.set(variant=self._state["experiments"][name])
@@ -143,6 +143,11 @@ class StreamlitSession:
     ) -> None:
         """Log the feedback of a widget, if there is any and it has changed.
 
+        A widget keeps its value when there is a new prediction. So without `request_id` a value
+        counts only if it is another than when the script ran last. Where a user may say the same
+        again, give each prediction a widget of its own: a `key` with the prediction's id in it, and
+        that id as `request_id`. In a form, give `request_id` too.
+
         Args:
             name: Kind of feedback, such as `thumbs` or `stars`.
             score: A number, such as the value of `st.feedback`; None before the widget is used.
@@ -154,6 +159,8 @@ class StreamlitSession:
         """
         subject = request_id or self.last_request_id
         given = (score, label, comment)
+        if request_id is None and not self._has_changed(name, given):
+            return
         known = self._state.setdefault("feedback", {})
         if subject is None or not any(part is not None for part in given):
             return
@@ -161,6 +168,8 @@ class StreamlitSession:
         if known.get((subject, name)) == given:
             return
         known[subject, name] = given
+        units = self._state.get("units", {})
+        unit, tenant = units.get(subject, (self._unit, self._tenant))
         self._logger.log_feedback(
             subject,
             name,
@@ -168,9 +177,15 @@ class StreamlitSession:
             label=label,
             comment=comment,
             session_id=self.id,
-            unit=self._state.get("units", {}).get(subject, self._unit),
-            tenant=self._tenant,
+            unit=unit,
+            tenant=tenant,
         )
+
+    def _has_changed(self, name: str, given: tuple[Any, ...]) -> bool:
+        """Whether a widget says something else than when the script ran last."""
+        seen = self._state.setdefault("seen", {})
+        before, seen[name] = seen.get(name), given
+        return bool(before != given)
 
     @property
     def _unit(self) -> str:

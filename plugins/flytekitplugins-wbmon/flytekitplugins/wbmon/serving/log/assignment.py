@@ -87,11 +87,11 @@ class Exposures:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], None] = {}
+        self._seen: dict[tuple[str, str, str | None], None] = {}
 
-    def is_first(self, experiment: str, unit: str) -> bool:
-        """Whether this is the unit's first exposure to the experiment, as far as is remembered."""
-        key = (experiment, unit)
+    def is_first(self, experiment: str, unit: str, tenant: str | None) -> bool:
+        """Whether this is the first exposure of a tenant's unit, as far as is remembered."""
+        key = (experiment, unit, tenant)
         if key in self._seen:
             return False
         if len(self._seen) >= _MAX_EXPOSURES:

@@ -23,6 +23,9 @@ from flytekitplugins.wbmon.serving.log.request import Prediction, Request
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of, to_json
 
 _TEXTS = ("input_text", "output_text", "error_text")
+# made once: a union of types is an object of its own in every call
+_NUMBERS = (bool, int, float)
+_IN_FEEDBACK_ID = ("request_id", "session_id", "name")
 _MAX_CATEGORY = 256
 _READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
@@ -147,7 +150,13 @@ class RowEncoder:
             texts = {"comment": comment}
             row["redactions"], _ = self._screen.texts(texts)
             row |= texts
-        return self._line("feedback", self._screen.row("feedback", row))
+        said = [row.get(name) for name in _IN_FEEDBACK_ID]
+        feedback_id = row.get("feedback_id")
+        row = self._screen.row("feedback", row)
+        if feedback_id and said != [row.get(name) for name in _IN_FEEDBACK_ID]:
+            # it is made of these, and would say what was hidden in them
+            row["feedback_id"] = self._screen.hash(feedback_id)
+        return self._line("feedback", row)
 
     def screened(self, window: dict[str, Any]) -> dict[str, Any]:
         """The columns of a window with what must be hidden replaced, in place."""
@@ -165,7 +174,7 @@ class RowEncoder:
         prediction = given.pop("prediction", None)
         prediction = None if prediction is None else scalar(prediction)
         # a prediction that is text may hold personal data: it is redacted like the other texts
-        if prediction is not None and not isinstance(prediction, bool | int | float):
+        if prediction is not None and not isinstance(prediction, _NUMBERS):
             raw["prediction"] = prediction
             prediction = None
         was_cut = fit("bool", given.pop("truncated", False)) or False
@@ -184,7 +193,7 @@ class RowEncoder:
             more, _ = self._screen.texts(categories, as_text=str)
             n += more
             content["cat_features"] = {
-                self._screen.name(name): text[:_MAX_CATEGORY] for name, text in categories.items()
+                self._screen.entry(name): text[:_MAX_CATEGORY] for name, text in categories.items()
             }
         content["redactions"] = n + found
         return content
@@ -203,13 +212,13 @@ class RowEncoder:
             name = text_of(given)
             plain = _quantity(value)
             # a whole number may be a password, which is hidden as the texts are
-            is_number = isinstance(plain, bool | int | float)
+            is_number = isinstance(plain, _NUMBERS)
             if is_number and not (self._screen.hides and is_secret(name, plain)):
                 fitting = fit("any", plain)
                 number = fitting if isinstance(fitting, str) else self._number(fitting)
                 n_hidden += fitting is not None and number is None
                 if number is not None:
-                    numbers[self._screen.name(name)] = number
+                    numbers[self._screen.entry(name)] = number
             elif plain is not None:
                 # cut again after redaction, which half of a secret would escape
                 cut = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain

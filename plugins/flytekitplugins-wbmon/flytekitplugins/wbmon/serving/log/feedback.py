@@ -17,6 +17,8 @@ from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 FeedbackSource = Literal["user", "annotator", "llm_judge", "code"]
 
 _MAX_LABEL = 200
+# of what was given, in the text of an error
+_MAX_TOLD = 80
 
 
 def feedback_row(
@@ -59,7 +61,7 @@ def feedback_row(
         raise DataError(f"a label must have at most {_MAX_LABEL} characters, got {len(label)}")
     if source not in get_args(FeedbackSource):
         raise DataError(
-            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {text_of(source)!r}"
+            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {_short(source)!r}"
         )
     return {
         "timestamp": time(),
@@ -83,11 +85,22 @@ def feedback_id_of(subject: str | None, source: str, name: str) -> str:
 def _number(score: Any) -> float:
     try:
         number = float(score)
+    except OverflowError:  # of a whole number or a fraction with more digits than a float has
+        number = math.inf
     except Exception:  # noqa: BLE001 - whatever its class does
-        raise DataError(f"the score of feedback must be a number, got {text_of(score)}") from None
+        raise DataError(f"the score of feedback must be a number, got {_short(score)}") from None
     if not math.isfinite(number):
-        raise DataError(f"the score of feedback must be finite, got {score}")
+        raise DataError(
+            "the score of feedback must be finite and have a float's size, at most 1.8e308, "
+            f"got {_short(score)}"
+        )
     return number
+
+
+def _short(value: Any) -> str:
+    """The text of a value, cut, as it may be of any length."""
+    text = text_of(value)
+    return text if len(text) <= _MAX_TOLD else f"{text[:_MAX_TOLD]}… of {len(text)} characters"
 
 
 def _told(label: Any) -> str | None:
@@ -110,6 +123,7 @@ def exposure_row(
     *,
     tenant: str | None,
     session_id: str | None = None,
+    subject: str | None = None,
 ) -> dict[str, Any]:
     """The columns of a unit's first exposure to a variant.
 
@@ -122,10 +136,11 @@ def exposure_row(
         variant: Its variant.
         tenant: The tenant of the unit.
         session_id: The session in which the unit was seen.
+        subject: What the id says in place of the unit and its tenant, hashed; by default the unit.
     """
     return {
         "timestamp": time(),
-        "feedback_id": f"exposure:{experiment}:{unit}:{variant}",
+        "feedback_id": f"exposure:{experiment}:{subject or unit}:{variant}",
         "session_id": session_id,
         "unit": unit,
         "tenant": tenant,

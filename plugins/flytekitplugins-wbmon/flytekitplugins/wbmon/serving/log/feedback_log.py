@@ -59,11 +59,11 @@ class FeedbackLog:
             comment: Free text; redacted.
             source: `user`, `annotator`, `llm_judge` or `code`.
             session_id: The session.
-            unit: Who is in an experiment, as `assign` was given; by default the session. Only a
-                keyed hash is written.
-            tenant: The tenant.
+            unit: Who is in an experiment, as `assign` was given; by default the session, also for
+                an empty text. Only a keyed hash is written.
+            tenant: The tenant, as `assign` was given.
             feedback_id: Feedback with the same id replaces earlier feedback; by default one id for
-                each combination of prediction (or session and unit), source and name.
+                each combination of prediction (or tenant, session and unit), source and name.
 
         Returns:
             The feedback's id.
@@ -74,18 +74,20 @@ class FeedbackLog:
                 other label that cannot be one, the feedback is counted as lost.
         """
         self._process.begin()
-        request_id, session_id = text_or_none(request_id), text_or_none(session_id)
-        tenant, feedback_id = text_or_none(tenant), text_or_none(feedback_id)
-        name, unit = text_of(name), text_or_none(unit)
-        session, who = self._unit(session_id), self._unit(unit if unit != session_id else None)
+        request_id, session_id = _given(request_id), _given(session_id)
+        tenant, feedback_id = _given(tenant), _given(feedback_id)
+        name, unit = text_of(name), _given(unit)
+        unit = None if unit == session_id else unit
+        who = unit or session_id
         # of two users of one session, neither replaces what the other said
-        subject = request_id or ":".join(filter(None, (session, who)))
+        people = [self._hashed(each, tenant) for each in (session_id, unit) if each]
+        subject = request_id or ":".join(people)
         feedback_id = feedback_id or feedback_id_of(subject, source, name)
         try:
             row = feedback_row(
                 request_id=request_id,
                 session_id=session_id,
-                unit=who or session,
+                unit=who and self._hashed(who),
                 tenant=tenant,
                 feedback_id=feedback_id,
                 source=source,
@@ -146,24 +148,35 @@ class FeedbackLog:
         Args:
             experiment: The experiment.
             unit: A session or user id that stays the same for the whole experiment; only a keyed
-                hash is written.
+                hash is written. What is no text counts as its text, so 17 is `"17"`.
             session_id: The session in which the unit is seen; by default that of the request.
-            tenant: The tenant of the unit.
+            tenant: The tenant of the unit: users of one name in two tenants are two units. Their
+                variant is the same, as it depends on the experiment and the unit only.
+
+        Raises:
+            DataError: If the unit is None or empty.
         """
         # a text as it is, also one that is not well formed: its variant must not change
-        unit = unit if type(unit) is str else text_of(unit)
+        unit = unit if type(unit) is str else text_or_none(unit) or ""
+        if not unit:
+            raise DataError(
+                f"the unit of experiment {experiment.name!r} must be a user or session id, got "
+                "none; give the session of who is not logged in"
+            )
+        tenant = _given(tenant)
         variant = experiment.variant(unit)
         request = current_request()
         if request is not None:
             request.set(variant=variant)
             session_id = session_id or request.session_id
-        if self._exposures.is_first(experiment.name, unit):
+        if self._exposures.is_first(experiment.name, unit, tenant):
             row = exposure_row(
                 experiment.name,
-                str(self._unit(unit)),
+                self._hashed(unit),
                 variant,
                 tenant=tenant,
                 session_id=session_id,
+                subject=self._hashed(unit, tenant),
             )
             self._process.begin()
             self._process.buffer.add_feedback(row)
@@ -183,6 +196,11 @@ class FeedbackLog:
             self._warned.add(matter)
             logger.warning("prediction log: %s", words)
 
-    def _unit(self, unit: str | None) -> str | None:
-        """What is written of a unit."""
-        return None if unit is None else unit_hash(str(unit), self._user_key)
+    def _hashed(self, unit: str, tenant: str | None = None) -> str:
+        """What is written of a unit; with its tenant, as part of an id."""
+        return unit_hash(unit if tenant is None else f"{tenant}\0{unit}", self._user_key)
+
+
+def _given(value: Any) -> str | None:
+    """The text of what was given; None of nothing, and of an empty text."""
+    return text_or_none(value) or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -26,13 +26,13 @@ def segment_folder(destination: str, state: State, service: str) -> str:
     return f"{destination.rstrip('/')}/{state}/{service}"
 
 
-def require_service(service: str) -> None:
+def require_service(service: Any) -> None:
     """Check that a service's name can be a folder in every store.
 
     Raises:
         ConfigError: If the name is empty, begins with a dot, or has a character that is refused.
     """
-    is_name = bool(service) and service.isprintable() and not service.startswith(".")
+    is_name = isinstance(service, str) and service[:1] not in ("", ".") and service.isprintable()
     if not is_name or _REFUSED & set(service) or "::" in service:
         raise ConfigError(
             "service must be the name of a folder: printable, without a dot in front, '::' or any "

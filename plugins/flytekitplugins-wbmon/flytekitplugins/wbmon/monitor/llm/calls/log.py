@@ -67,7 +67,8 @@ class CallLog:
         n_failed: Rows that it could not write.
 
     Raises:
-        ConfigError: If the service cannot be a folder, or a number is not positive.
+        ConfigError: If the service cannot be a folder, a number is not positive, or the redactor
+            is none.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
@@ -84,9 +85,15 @@ class CallLog:
         user_key: bytes | str | None = None,
     ) -> None:
         require_service(service)
-        for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
-            if not number > 0:
-                raise ConfigError(f"{name} must be positive, got {number}")
+        sizes: dict[str, Any] = {"segment_bytes": segment_bytes, "segment_age": segment_age}
+        for name, number in sizes.items():
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not is_number or not number > 0:
+                raise ConfigError(f"{name} must be a positive number, got {number!r}")
+        if redactor is not None and not callable(getattr(redactor, "text", None)):
+            raise ConfigError(
+                f"redactor must be a Redactor such as PatternRedactor(), or None, got {redactor!r}"
+            )
         self.destination = str(destination)
         self.service = service
         self.redactor = redactor
@@ -190,7 +197,7 @@ class CallLog:
         texts, categories, rest = _split(row)
         n, was_cut = self._screen.texts(texts, was_cut=bool(row.get("truncated")))
         m, _ = self._screen.texts(categories, as_text=str)
-        rest["cat_features"] = {self._screen.name(name): text for name, text in categories.items()}
+        rest["cat_features"] = {self._screen.entry(name): text for name, text in categories.items()}
         fitted = self._screen.row("prediction", fit_row(_FIELDS, rest))
         if texts or categories:
             counted = n + m + (fitted.get("redactions") or 0)

@@ -3,7 +3,7 @@
 Rows have the columns of the prediction log (data contract, `gen_ai_*` names of OpenTelemetry) and
 some of their own that may be absent (`CALL_COLUMNS`). What the code around a call knows
 (tenant, prompt, conversation) is set with `call_attributes`; what retries it is a `CallScope`, so
-that one call is one row however many requests it took.
+that one call is one row however many requests failed before its answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from threading import Lock
+from threading import RLock
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -43,6 +43,7 @@ _ATTRIBUTES: ContextVar[Mapping[str, Any]] = ContextVar(
     "wbmon_call_attributes", default=MappingProxyType({})
 )
 _USAGE = "gen_ai_usage_"
+_CANCELLED = "CancelledError"
 _SCOPE: ContextVar[CallScope | None] = ContextVar("wbmon_call_scope", default=None)
 
 
@@ -72,72 +73,123 @@ class Attempt:
         return {name: value for name, value in values.items() if value not in (None, "", 0.0)}
 
 
+Chain: TypeAlias = list[tuple[Row, Sink]]
+"""The requests of one call in order, each with its sink; all but the last had no answer."""
+
+
 @dataclass(slots=True, kw_only=True)
 class CallScope:
-    """A call that may take several requests.
+    """A block of code that may repeat a request until it has an answer.
 
-    It lasts as long as its block, and as the last stream that was opened there.
+    A request repeats one of the same operation that failed before it began; one that was answered
+    is a call of its own. The scope lasts as long as its block, and as the last request, stream or
+    inner scope that began there.
 
     Attributes:
         sink: What logs the call if no client does.
-        rows: What each request would have logged, with the sink that would have got it.
-        attempts: Every request, in order.
+        parent: The scope around this one.
+        is_logged: Whether a client, or an inner scope, logs what the block asks for.
     """
 
     sink: Sink | None = None
-    rows: list[tuple[Row, Sink]] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
+    parent: CallScope | None = None
+    is_logged: bool = False
+    _failed: list[Chain] = field(default_factory=list)
     _n_open: int = 1
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _lock: Any = field(default_factory=RLock, repr=False)
 
-    @property
-    def is_logged(self) -> bool:
-        """Whether a client logs the call, within the block or when a stream ends."""
-        return bool(self.rows) or self._n_open > 1
+    def lineage(self) -> Iterator[CallScope]:
+        """This scope and those around it, from within."""
+        scope: CallScope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
 
-    def begin(self) -> None:
-        """Count a request that begins; `emit` ends it."""
+    def enter(self) -> None:
+        """Keep the scope open until the matching `end`."""
         with self._lock:
             self._n_open += 1
 
+    def begin(self, operation: Any) -> Chain:
+        """Begin a request; `emit` ends it.
+
+        Args:
+            operation: What it asks for, as in `gen_ai_operation_name`.
+
+        Returns:
+            The failed requests that it repeats.
+        """
+        self.enter()
+        repeated: Chain = []
+        for scope in self.lineage():
+            scope.is_logged = True
+            repeated = repeated or scope._taken(operation)  # noqa: SLF001 - of its own class
+        return repeated
+
+    def add_failed(self, chain: Chain) -> None:
+        """Keep requests without an answer, for the one that repeats them."""
+        with self._lock:
+            self._failed.append(chain)
+
+    def note_deadline(self) -> None:
+        """Record that requests that were cancelled ran out of time."""
+        with self._lock:
+            rows = [row for chain in self._failed for row, _ in chain]
+        for row in rows:
+            for each in (row, *row.get("attempt_log", ())):
+                if each.get("error_type") == _CANCELLED:
+                    each["error_type"] = "TimeoutError"
+
     def end(self) -> None:
-        """End a request, or the block; the last one to end delivers the row."""
+        """End what was entered; the last to end delivers the calls that nothing answered."""
         with self._lock:
             self._n_open -= 1
-            is_last = not self._n_open
-        if is_last and (found := self.to_row()) is not None:
-            deliver(*found)
+            if self._n_open:
+                return
+            failed, self._failed = self._failed, []
+        for chain in failed:
+            if self.parent is None:
+                deliver(*_merged(chain))
+            else:
+                self.parent.add_failed(chain)
+        if self.parent is not None:
+            self.parent.end()
 
-    def to_row(self) -> tuple[Row, Sink] | None:
-        """The row of the whole call; None if no request was logged."""
-        if not self.rows:
-            return None
-        last, sink = self.rows[-1]
-        first = self.rows[0][0]
-        models = [row.get("gen_ai_request_model") for row, _ in self.rows]
-        began, ended = _begin(first), _begin(last) + float(last.get("latency_ms") or 0.0) / 1e3
-        n_sent = sum(int(row.get("attempts") or 1) for row, _ in self.rows)
-        merged = last | {
-            "timestamp": first["timestamp"],
-            "latency_ms": (ended - began) * 1e3,
-            "attempts": n_sent,
-            "retries": n_sent - 1,
-            "rate_limited": any(row.get("rate_limited") for row, _ in self.rows),
-            "attempt_log": [each for row, _ in self.rows for each in row.get("attempt_log", ())],
-            **self._usage(),
-        }
-        if models[0] != models[-1]:
-            merged["fallback_from"] = models[0]
-        return merged, sink
+    def _taken(self, operation: Any) -> Chain:
+        with self._lock:
+            for index, chain in enumerate(self._failed):
+                if chain[-1][0].get("gen_ai_operation_name") == operation:
+                    return self._failed.pop(index)
+        return []
 
-    def _usage(self) -> Row:
-        """What all requests used: also an answer that was asked for again is paid."""
-        counts: Row = {}
-        for row, _ in self.rows:
-            for name, n in row.items():
-                if name.startswith(_USAGE) and n is not None:
-                    counts[name] = counts.get(name, 0) + n
-        return counts
+
+def _merged(chain: Chain) -> tuple[Row, Sink]:
+    """The requests of one call as one row, that of the last with what those before it add."""
+    last, sink = chain[-1]
+    if len(chain) == 1:
+        return last, sink
+    rows = [row for row, _ in chain]
+    began, ended = _begin(rows[0]), _begin(last) + float(last.get("latency_ms") or 0.0) / 1e3
+    n_sent = sum(int(row.get("attempts") or 1) for row in rows)
+    merged = last | {
+        "timestamp": rows[0]["timestamp"],
+        "latency_ms": (ended - began) * 1e3,
+        "attempts": n_sent,
+        "retries": n_sent - 1,
+        "rate_limited": any(row.get("rate_limited") for row in rows),
+        "attempt_log": [each for row in rows for each in row.get("attempt_log", ())],
+    }
+    asked = rows[0].get("fallback_from") or rows[0].get("gen_ai_request_model")
+    if asked != last.get("gen_ai_request_model"):
+        merged["fallback_from"] = asked
+    return merged, sink
+
+
+def _is_answered(row: Row) -> bool:
+    """Whether a request has an answer, which is paid, be it refused by its reader or not."""
+    return not row.get("error_type") or any(
+        name == "finish_reason" or name.startswith(_USAGE) for name in row
+    )
 
 
 def _begin(row: Row) -> float:
@@ -175,18 +227,34 @@ def call_attributes(**columns: Any) -> Iterator[None]:
 
 @contextmanager
 def call_scope(sink: Sink | None = None) -> Iterator[CallScope]:
-    """Let all requests of the block be one row, written when the last of them has ended.
+    """Let a request of the block that repeats failed ones be one row with them.
 
     Args:
         sink: What logs the call if no client does.
     """
-    scope = CallScope(sink=sink)
+    scope = CallScope(sink=sink, parent=_SCOPE.get())
+    if scope.parent is not None:
+        scope.parent.enter()
     token = _SCOPE.set(scope)
     try:
         yield scope
     finally:
         _SCOPE.reset(token)
         scope.end()
+
+
+def require_sink(sink: Any) -> None:
+    """Refuse what cannot take rows.
+
+    Raises:
+        ConfigError: If it is neither a log nor callable, or a class.
+    """
+    takes_rows = callable(sink) or callable(getattr(sink, "log_call", None))
+    if isinstance(sink, type) or not takes_rows:
+        raise ConfigError(
+            f"log must be a CallLog or a function that takes a row, got {sink!r}; "
+            "open one with CallLog(destination, service)"
+        )
 
 
 def current_scope() -> CallScope | None:
@@ -208,19 +276,22 @@ def new_row(**columns: Any) -> Row:
     }
 
 
-def emit(row: Row, sink: Sink, scope: CallScope | None) -> None:
+def emit(row: Row, sink: Sink, scope: CallScope | None, repeated: Chain | None = None) -> None:
     """Give a finished row to its sink, or to the call that it is a part of.
 
     Args:
         row: The row.
         sink: Its sink.
-        scope: The call that the request began in, not that in which its stream happens to end.
+        scope: The scope that the request began in, not that in which its stream happens to end.
+        repeated: The failed requests that it repeats, from the scope's `begin`.
     """
-    if scope is None:
-        deliver(row, sink)
-        return
-    scope.rows.append((row, sink))
-    scope.end()
+    chain = [*(repeated or ()), (row, sink)]
+    if scope is None or _is_answered(row):
+        deliver(*_merged(chain))
+    else:
+        scope.add_failed(chain)
+    if scope is not None:
+        scope.end()
 
 
 def deliver(row: Row, sink: Sink) -> None:
