@@ -176,6 +176,9 @@ def _hide_table(lines: list[str], rows: list[int], first: int) -> tuple[int, int
     gap = _CELLS.search(head)
     if gap is None:
         return first + 1, 0
+    # in most texts that are no tables, the line below has another number of gaps
+    if gap[0] != "|" and lines[rows[first + 1]].count(gap[0]) != head.count(gap[0]):
+        return first + 1, 0
     names = [cell.strip(" \"'\r") for cell in _cells(head, gap[0])]
     hidden = [at for at, name in enumerate(names) if may_be_secret_name(name)]
     if not hidden or not all(map(_NAME.fullmatch, names)):
