@@ -13,7 +13,7 @@ _KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
     r".*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     # with the secret behind it, but not the date of a signature's scope
-    r"|(?<![^\W_])(?:A(?:[KS]IA[0-9A-Z]{16}(?![^\W_])(?:[:/](?!\d{8}/)[A-Za-z0-9+/%=_.~\-]{16,}"
+    r"|(?<![A-Za-z0-9])(?:A(?:[KS]IA[0-9A-Z]{16}(?![^\W_])(?:[:/](?!\d{8}/)[A-Za-z0-9+/%=_.~\-]{16,}"
     r"|[\s\"',:;|]{1,4}[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/]))?"
     # an account of Twilio with its token
     r"|C[0-9a-f]{32}[^0-9a-zA-Z]{1,4}(?:auth.?token[^0-9a-zA-Z]{1,4})?[0-9a-f]{32}(?![^\W_])"
