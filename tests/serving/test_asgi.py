@@ -429,6 +429,19 @@ def test_what_the_handler_knows_is_believed_more_than_a_header(
     assert counted == {("/mine", "acme"): 2, ("/anybody", headers.get("x-tenant")): 1}
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"), [("Jürgen".encode(), "Jürgen"), (b"J\xfcrgen", "Jürgen")]
+)
+def test_a_header_is_read_in_utf_8_or_else_in_latin_1(
+    make_log: Make, tmp_path: Path, sent: bytes, read: str
+) -> None:
+    log = make_log(sampling=SamplingPolicy(rate=1.0))
+    served = PredictionLoggingMiddleware(fastapi.FastAPI(), log, tenant="x-tenant")
+    with TestClient(served) as client:
+        client.get("/nowhere", headers={"x-tenant": sent})
+    assert [row["tenant"] for row in read_rows(tmp_path / "log")] == [read]
+
+
 def test_one_extractor_that_fails_takes_nothing_from_the_others(
     make_log: Make, tmp_path: Path
 ) -> None:

@@ -31,7 +31,9 @@ NEVER_SEARCHED = {
     "secret_names._ACCESS_TOKEN", "secret_names._LOGIN_TEXT", "told_secrets._SECRET",
     "assigned_secrets._BLOCK", "assigned_secrets._VALUE", "assigned_secrets._BEGINNING",
     "secrets._PATH", "told_secrets._PASSWORD", "told_secrets._CODE", "secret_names._ENDING",
-    "secret_names._LOGIN",
+    "secret_names._LOGIN", "assigned_secrets._CODE_OR_FRACTION", "assigned_secrets._CODE",
+    "assigned_secrets._WORDS", "assigned_secrets._TAGGED", "assigned_secrets._NUMBERS",
+    "told_secrets._SEED", "told_secrets._TELLING",
 }  # fmt: skip
 PATTERNS = {
     f"{module.name}.{name}": value
@@ -111,6 +113,8 @@ PARTS = (
     "%2540", "&#64;", "\\u0040", "\\\\u", "\\", "eyJ-", "eyJa.", "-----BEGIN ",
     "-----BEGIN PRIVATE KEY-----", "AA11 ", "DE89 3704 ", "1 ", "1-", "+1", "(1", "4111 ",
     "4111\n", "4111111111111111 ", "1.1.", ":", "::1", "a:", "0f", "sk-", "[", "{", '"', "'",
+    "phone: ", "account number 1 ", "routing 1 account ", "dob 1-", "password (a1", "1234 is your ",
+    "mnemonic ab ", "%22%3A", "%2522%253a", "&amp;", "$6$a$", "passphrase=ab ", "user,password\na,",
     "\n", " ", "a", "A", "7", "\u00e4", "\uff10", "\u200b", "a\u0301", "\u5bc6\u7801\uff1a",
 )  # fmt: skip
 # what opens the gates for the patterns that are only searched if they may match

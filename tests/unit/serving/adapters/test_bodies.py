@@ -55,6 +55,22 @@ def test_a_form_is_decoded_before_it_is_searched() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "form", [b"&".join(b"f%d=1" % i for i in range(5_000)), b"a=" + b"%25" * 200_000]
+)
+def test_of_a_long_form_no_more_is_decoded_than_a_log_can_keep(form: bytes) -> None:
+    kept = body(form, 1_000_000)
+    fields = kept.content(FORM)
+    assert len(fields) <= 1_000
+    assert sum(map(len, fields.values())) < 70_000
+    assert kept.is_cut
+
+
+def test_the_last_field_of_a_form_that_is_too_long_shows_no_half_of_a_secret() -> None:
+    form = b"note=" + b"a " * 32_762 + b"%34111111111111111&x=1"
+    assert "4111" not in content(form, FORM, limit=1_000_000)["note"]
+
+
 def parts(boundary: str = "xyz") -> bytes:
     head = "Content-Disposition: form-data; name="
     fields = [

@@ -10,13 +10,14 @@ import re
 
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import (
+    COUNTS,
     is_secret,
     is_secret_name,
     may_be_secret_name,
 )
 
 # the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
-_ASSIGNED = r"(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
+_ASSIGNED = r"(?:\\{0,8}[\"']{0,2}\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
 _ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{3,100}}|[Pp][Ww]){_ASSIGNED}")
 _OTHER_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{2,100}}){_ASSIGNED}")
 # in quotes it goes on to the last of them, spaces and all
@@ -42,11 +43,25 @@ _BLOCK = re.compile(
     r"|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
 )
 _SEPARATOR = re.compile(r"[,;&]")
+# `get_token(user)`, `self._token`: code that finds a secret; and a fraction, which is none
+_CODE_OR_FRACTION = re.compile(
+    r"(?:[A-Za-z_]+\.){0,9}[A-Za-z_]+\((?:[A-Za-z_.,]*\))?\Z|self\.[A-Za-z_.]+\Z|[01]?\.\d+[}\])]*\Z"
+)
+_NUMBERS = re.compile(r"[\d\s.,\-+eE\[\]]+")
+_GAP = re.compile(r"[ ()]")
+_YAML_TAG = re.compile(r"!{1,2}\w{1,20} ")
+_TAGGED = re.compile(r"[^\s#][^\n#]{0,400}")
+# several words without quotes, and the words that may begin a number or code behind its name
+_WORDS = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){2,30}")
+_CODE = re.compile(
+    r"[+(]?[A-Za-z0-9](?:[+\-/.:=%_]?[A-Za-z0-9]|[ ()][ ().\-/]?\d|[.\-/][ ()]\d){2,60}"
+)
 _MARK = re.compile(r"\[[A-Z]+\]")
 _BRACKETS = {"[": re.compile(r"[\[\]]"), "{": re.compile(r"[{}]"), "(": re.compile(r"[()]")}
 _LONGEST_GROUP = 4096
 # `api key: …`, `mot de passe : …`
-_LAST_WORDS = {"key", "keys", "code", "number", "no", "passe", "string"}
+_LAST_WORDS = {"key", "keys", "code", "number", "no", "passe", "string", "phrase", "birth"}
+_WORDS_BEFORE = re.compile(r"([^\W\d_]{1,30} )?([^\W\d_]{1,30}) \Z")
 _LONGEST_BEFORE = 42
 # two letters are a word in Chinese and Korean
 _SHORT_NAMES = ("密码", "密碼", "口令", "암호")
@@ -77,6 +92,8 @@ def is_told(name: str, value: str, *, is_quoted: bool) -> bool:
     if not (is_secret(name, value) and is_secret(name, first)):
         return False
     last = name.lower()
+    if not is_quoted and (_CODE_OR_FRACTION.match(value) or value == name.rpartition(".")[2]):
+        return False
     if last == "token":
         return _is_mixed(value)
     return last not in ("pass", "passe") or is_quoted or _is_mixed(value)
@@ -87,11 +104,12 @@ def _full_name(text: str, found: re.Match[str]) -> str:
     name, start = found[1], found.start()
     if text[start - 1 : start] != " " or name.lower() not in _LAST_WORDS:
         return name
-    words = text[max(0, start - _LONGEST_BEFORE) : start - 1].rsplit(" ", 2)[-2:]
-    for before in (words, words[-1:]):
-        longer = "_".join([*before, name])
-        if "".join(before).isalpha() and may_be_secret_name(longer):
-            return longer
+    before = _WORDS_BEFORE.search(text, max(0, start - _LONGEST_BEFORE), start)
+    if before is not None:
+        for words in (before[0], before[2]):
+            longer = f"{words.strip()} {name}".replace(" ", "_")
+            if may_be_secret_name(longer):
+                return longer
     return name
 
 
@@ -104,14 +122,41 @@ def _value_of(name: str, text: str, at: int, *, may_be_group: bool) -> tuple[int
     """Where the secret that begins there stands; None if there is none."""
     if text.startswith(("{{", "${"), at):  # a template, in which another program writes it
         return None
-    if may_be_group and (group_end := _end_of_group(text, at)):
-        return at, group_end
-    if may_be_group and text.startswith(("|", ">", "- "), at) and (block := _BLOCK.match(text, at)):
+    find = _group_of if may_be_group else _code_of
+    return find(name, text, at) or _text_of(name, text, at)
+
+
+def _group_of(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """A list or an object, also of YAML; of numbers under the name of tokens it holds their ids."""
+    if group_end := _end_of_group(text, at):
+        is_ids = name.lower().endswith(COUNTS) and _NUMBERS.fullmatch(text, at, group_end)
+        return None if is_ids else (at, group_end)
+    if text.startswith(("|", ">", "- "), at) and (block := _BLOCK.match(text, at)):
         return at, block.end() - block[0].endswith("\n")
+    tag = _YAML_TAG.match(text, at)
+    tagged = tag and _TAGGED.match(text, tag.end())
+    return tagged.span() if tagged else None
+
+
+def _code_of(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """A number or a code, whatever stands behind it."""
+    code = _CODE.match(text, at)
+    if code is not None:
+        for end in (code.end(), at + len(_GAP.split(code[0], maxsplit=1)[0])):
+            if is_secret(name, text[at:end]):
+                return at, end
+    return None
+
+
+def _text_of(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """A word, or what is in quotes; of a passphrase all words."""
     begun = _BEGINNING.match(text, at)
     if begun is None or not is_told(name, begun["value"], is_quoted=begun["open"] is not None):
         return None
+    words = _WORDS.match(text, at) if name.lower().endswith("phrase") else None
     whole = _VALUE.match(text, at)
+    if words is not None:
+        return words.span()
     return None if whole is None else whole.span("value")
 
 

@@ -9,6 +9,7 @@ References:
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from ipaddress import ip_address
 
 _CARD_GROUPS = re.compile(
@@ -29,6 +30,9 @@ _SPANISH_ID = re.compile(r"[XYZ]?\d{7,8}-?[A-Z]")
 _ITALIAN_ID = re.compile(r"[A-Z]{6}.{10}")
 _NOT_DIGIT = re.compile(r"\D")
 _NOT_WRITTEN = re.compile(r"[^A-Za-z0-9]")
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+# the kind of net, 32 bytes, a mark of compression, and four bytes of the checksum
+_KEY_BITS = 8 * 38
 _LEAST_CARD, _BEYOND_CARDS = 10**13, 10**16
 # the least that is no name of a program's part: `::1` and `a::1b` are
 _LEAST_GROUP = 3
@@ -61,6 +65,21 @@ def is_card(text: str) -> bool:
     from stdnum import luhn
 
     return bool(luhn.is_valid(digits))
+
+
+def is_bitcoin_key(text: str) -> bool:
+    """Whether a word is a private key in the import format of wallets: base58 with its checksum.
+
+    >>> is_bitcoin_key("5Kb8kLf9zgWQnogidDA76MzPL6TsZZY36hWXMssSzNydYXYB9KF")
+    True
+    """
+    number = 0
+    for letter in text:
+        number = number * len(_BASE58) + _BASE58.index(letter)
+    if number >> _KEY_BITS:
+        return False
+    data = number.to_bytes(_KEY_BITS // 8, "big").lstrip(b"\0")
+    return sha256(sha256(data[:-4]).digest()).digest()[:4] == data[-4:]
 
 
 def is_card_number(value: float) -> bool:

@@ -17,6 +17,10 @@ _HALF_ADDRESS = re.compile(
     r"|[\w+\-]{0,40}[._\d][\w.+\-]{0,40}\sat?(?:\s[\s\w.\-]{0,64})?)\Z",
     re.IGNORECASE,
 )
+# `482913 is your one-time`, behind which it says what for
+_HALF_CODE = re.compile(
+    r"\b\d{4,8}\sis?(?:\s(?:(?:your|the)\s[\w\s'\-]{0,64}|yo?u?r?|th?e?)?)?\Z", re.IGNORECASE
+)
 _LONGEST_ADDRESS = 160
 _MAX_WORDS = 16
 _WINDOW = 80
@@ -55,9 +59,10 @@ def without_cut_end(text: str) -> str:
 def _without_half(kept: str, ahead: str) -> str:
     if _run_length(ahead[:1]):
         kept = kept[: len(kept) - _run_length(kept)]
-    half = _HALF_ADDRESS.search(kept, max(0, len(kept) - _LONGEST_ADDRESS))
-    if half is not None:
-        kept = kept[: half.start()]
+    for form in (_HALF_ADDRESS, _HALF_CODE):
+        half = form.search(kept, max(0, len(kept) - _LONGEST_ADDRESS))
+        if half is not None:
+            kept = kept[: half.start()]
     is_before_at = _AT_AHEAD.match(ahead) is not None
     for _ in range(_MAX_WORDS):
         last = _LAST_WORD.search(kept, max(0, len(kept) - _WINDOW))

@@ -9,12 +9,14 @@ import re
 _DOMAIN = re.compile(
     r"@(?:[^\W_](?:[\w\-]*\.)+[^\W\d_]{2,}(?:-{1,2}[^\W_]+)?|\[[0-9A-Fa-f.:]{3,45}\])"
 )
-_NAME_BACKWARDS = re.compile(r"[\w.!#$&'*+/=?^`{|}~\-]{0,63}[^\W_]|\"[\w.+ \-]{0,60}[^\W_]\"")
+_NAME_BACKWARDS = re.compile(
+    r"[\w.!#$&'*+/=?^`{|}~\-]{0,63}[^\W_]|\"\\{0,4}[\w.+ \-]{0,60}[^\W_]\""
+)
 _MAX_NAME = 64
 # beside code, where `@` multiplies, only endings that addresses usually have
 _ENDING = (
     r"(?:com|org|net|edu|gov|mil|int|info|biz|io|co|ai|app|dev|eu|uk|de|fr|it|es|nl|be|ch|at|pl|ru"
-    r"|cn|jp|in|br|ca|au|us|se|no|dk|fi|ie|pt|cz|mx|kr)\b(?![(\[.\w])"
+    r"|cn|jp|in|br|ca|au|us|se|no|dk|fi|ie|pt|cz|mx|kr)(?![^\W_]|[(\[]|\.\w)"
 )
 _DOT = r"(?:\.|\s{0,2}[(\[{]\s?(?:dot|\.)\s?[)\]}]\s{0,2})"
 _WORDED = re.compile(

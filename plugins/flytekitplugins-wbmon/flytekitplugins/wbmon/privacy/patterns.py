@@ -34,8 +34,8 @@ class Redactor(Protocol):
 class PatternRedactor:
     """Hides e-mail addresses, phone numbers, cards, IBANs, national ids, IPs, and keys of any kind.
 
-    Everything is found by patterns, and numbers by their checksums as well, at some tens of
-    microseconds a text. It knows no names and no postal addresses; for those give a
+    Everything is found by patterns, and numbers by their checksums or the name before them as well,
+    at some tens of microseconds a text. It knows no names and no postal addresses; for those give a
     `PresidioRedactor`.
 
     Args:

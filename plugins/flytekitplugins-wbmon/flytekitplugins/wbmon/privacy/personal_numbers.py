@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from flytekitplugins.wbmon.privacy import checksums
+from flytekitplugins.wbmon.privacy.named_numbers import hide_named_numbers
 
 # each begins with digits, so that a search passes words quickly; what must stand before them is
 # looked at afterwards
@@ -32,17 +33,29 @@ _LETTERED_ID = re.compile(
     r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b(?![+\-]\d)"
 )
 _LETTERS_BEFORE = re.compile(r"(?<![\w.])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z")
-_NUMBER = re.compile(r"\d(?<![\w.\-]\d)(?<![\w.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![\w])(?!\.\d)")
-_PLUS = re.compile(r"(?:(?<![\w.+\-])\+ ?)?\(?\Z")
-_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
-_VERSION_BEFORE = re.compile(
-    r"(?:version|release|build|\bver\.?|[=<>]=)[\"']?[\s:=]{0,3}$", re.IGNORECASE
+_NUMBER = re.compile(
+    r"\d(?<![\w.\-]\d)(?<![^\W_]\+\d)(?<![.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![^\W_])(?!\.\d)"
 )
+_PLUS = re.compile(r"(?:(?<![^\W_])(?<![.+\-])\+ ?)?\(?\Z")
+# beside another number, with which it looks like one: `77 555-234-8871`
+_PHONE_BESIDE = re.compile(
+    r"(?<![\w.\-])(?:(?:\([2-9]\d{2}\)[ .\-]?|[2-9]\d{2}[.\-])\d{3}[.\-]\d{4}(?![.\-]\d)"
+    r"|0[1-9](?: \d{2}){4} 0[1-9](?: \d{2}){4}(?! \d)|00[1-9]\d (?:\d{2,4} ){1,2}\d{6,8}(?! ?\d))"
+)
+_LEAST_OF_TWO = 14
+_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![^\W_]|\.\d)")
+_VERSION_BEFORE = re.compile(
+    r"(?:version|release|build|\b(?:ver|rev)\.?|[=<>]=)[\"']?[\s:=]{0,3}$", re.IGNORECASE
+)
+# `Chrome/120.0.0.1`, as browsers name themselves; no host ends in three zeros
+_PRODUCT_BEFORE = re.compile(r"(?<![\w/.:\-])[A-Z][A-Za-z]{1,20}/$")
+_NO_HOST = ".0.0.0"
 _IPV6 = re.compile(r":(?<!::)(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
 _HEX_BEFORE = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}\Z")
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 _MIN_DIGITS = 4
 _BEFORE = 12
+_LONGEST_PRODUCT = 24
 _FRENCH_LENGTH = 15
 # four digits close together: every number that is looked for has them
 _NUMERIC = re.compile(r"\d(?:\D{0,3}\d){3}|::")
@@ -57,7 +70,8 @@ def hide_numbers(text: str) -> tuple[str, int]:
         if not mark or mark in text:
             text, found = _sub_checked(form, kind, text)
             n += found
-    return text, n
+    text, found = hide_named_numbers(text)
+    return text, n + found
 
 
 def _has_numbers(text: str) -> bool:
@@ -68,13 +82,14 @@ def _has_numbers(text: str) -> bool:
 def _sub_checked(
     form: re.Pattern[str], kind: Callable[[re.Match[str]], tuple[int, int, str] | None], text: str
 ) -> tuple[str, int]:
-    kept, n, end = [], 0, 0
-    for found in form.finditer(text):
-        known = kind(found)
+    kept, n, end, found = [], 0, 0, form.search(text)
+    while found is not None:
+        known, behind = kind(found), found.end()
         if known is not None:
-            start, stop, label = known
+            start, behind, label = known
             kept += [text[end:start], f"[{label}]"]
-            n, end = n + 1, stop
+            n, end = n + 1, behind
+        found = form.search(text, behind)
     return ("".join([*kept, text[end:]]), n) if n else (text, 0)
 
 
@@ -121,12 +136,21 @@ def _number(found: re.Match[str]) -> tuple[int, int, str] | None:
     if found.string[start] == "(" and ")" not in found[0]:
         start += 1
     label = checksums.kind_of_number(found.string[start : found.end()])
-    return None if label is None else (start, found.end(), label)
+    if label is not None:
+        return start, found.end(), label
+    if found.end() - start < _LEAST_OF_TWO:
+        return None
+    phone = _PHONE_BESIDE.search(found.string, start, found.end())
+    return None if phone is None else (*phone.span(), "PHONE")
 
 
 def _ipv4(found: re.Match[str]) -> tuple[int, int, str] | None:
     before = found.string[max(0, found.start() - _BEFORE) : found.start()]
     if checksums.kind_of_address(found[0]) is None or _VERSION_BEFORE.search(before):
+        return None
+    if found[0].endswith(_NO_HOST) or _PRODUCT_BEFORE.search(
+        found.string, max(0, found.start() - _LONGEST_PRODUCT), found.start()
+    ):
         return None
     return found.start(), found.end(), "IP"
 

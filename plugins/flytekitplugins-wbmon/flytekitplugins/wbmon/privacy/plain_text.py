@@ -10,6 +10,7 @@ import re
 import unicodedata
 from contextlib import suppress
 from functools import lru_cache
+from urllib.parse import unquote
 
 # spaces, dashes, letters and digits that are others in print only, and what has no width, in UTF-8:
 # its bytes are searched several times faster than letters are
@@ -23,10 +24,14 @@ _ODD = re.compile(
 _ACCENTS = (b"\xcc", b"\xcd")
 _ACCENT = re.compile("[^\\W\\d_][\u0300-\u036f]")
 _ENTITY = re.compile(
-    r"&(?:(quot|#0?34|#x22)|(#0?39|#x27|apos)|(#0?64|#x40|commat)|(#0?46|#x2e|period)|amp);",
+    r"&(?:amp;){0,3}(?:(?:(quot|#0?34|#x22)|(#0?39|#x27|apos)|(#0?64|#x40|commat)"
+    r"|(#0?46|#x2e|period)|(lt|#0?60)|(gt|#0?62));|(?<=amp;))",
     re.IGNORECASE,
 )
-_MEANT = ('"', "'", "@", ".")
+_MEANT = ('"', "'", "@", ".", "<", ">")
+# a name and its value in JSON that a URL holds, encoded any number of times
+_PERCENT_JSON = re.compile(r"%(?:25){0,3}22%(?:25){0,3}3[Aa]")
+_MOST_ENCODED = 4
 # what stands in names, addresses and between names and values; not what may end a value
 _PERCENT = re.compile(r"%(?:25){0,3}(2[BbDdEeFf]|3[ADad]|40|5[Ff])")
 _PERCENT_NAME = re.compile(r"%(?:25){0,3}5[Bb]([\w\-]{1,60})%(?:25){0,3}5[Dd]")
@@ -47,6 +52,9 @@ def plain_text(text: str) -> str:
     if not text.isascii():
         text = _with_plain_letters(text)
     if "%" in text:
+        if _PERCENT_JSON.search(text):
+            for _ in range(_MOST_ENCODED):
+                text = unquote(text)
         text = _PERCENT.sub(lambda found: chr(int(found[1], 16)), text)
         text = _PERCENT_NAME.sub(r"[\1]", text)
     if "&" in text:

@@ -10,7 +10,7 @@ import re
 from flytekitplugins.wbmon.privacy.assigned_secrets import hide_assigned
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN, hide_by_form, hide_keys
 from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
-from flytekitplugins.wbmon.privacy.told_secrets import hide_columns, hide_told
+from flytekitplugins.wbmon.privacy.told_secrets import SEED_MARKS, hide_columns, hide_told
 
 # a name and its value, as in a list of headers
 _PAIR = re.compile(
@@ -109,18 +109,18 @@ def hide_secrets(text: str) -> tuple[str, int]:
     words = text.lower()
     text, n = hide_keys(text)
     has_digits = bool(text.encode("utf-8", "replace").translate(None, _NO_DIGITS))
+    has_sign = _has_any(_AFTER_NAMES, text)
+    is_named = (has_sign or "\n" in text) and _has_name(words, has_digits=has_digits)
+    if is_named and "\n" in text:  # first: what else hides a part of a row leaves no table
+        text, found = hide_columns(text)
+        n += found
     # what a sentence tells is of letters and digits, or in quotes
-    if has_digits or "'" in text or '"' in text:
+    if has_digits or "'" in text or '"' in text or _has_any(SEED_MARKS, words):
         text, found = hide_told(text, has_digits=has_digits)
         n += found
-    has_sign = _has_any(_AFTER_NAMES, text)
-    if (has_sign or "\n" in text) and _has_name(words, has_digits=has_digits):
-        if has_sign:
-            text, found = _hide_by_name(text, words)
-            n += found
-        if "\n" in text:
-            text, found = hide_columns(text)
-            n += found
+    if is_named and has_sign:
+        text, found = _hide_by_name(text, words)
+        n += found
     text, found = hide_by_form(text, words)
     return text, n + found
 

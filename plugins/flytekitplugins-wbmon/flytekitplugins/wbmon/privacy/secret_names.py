@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sized
+from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -32,10 +34,43 @@ _LAST_WORDS = {
 }  # fmt: skip
 _OTHER_LETTERS = ("пароль", "密码", "密碼", "口令", "パスワード", "暗証番号", "비밀번호", "암호")
 _UNFOLDED = str.maketrans("łŁøØıß", "lLoOis")
-# a pin is one of a board too, and a session an id: by the end of a name, what is a secret there
+# a pin is one of a board too, a session an id, and `phone` a kind of device: by the end of a name,
+# what is a secret there
 _BY_VALUE = (
-    (re.compile(r"(?:^|card|sim|user)pin(?:code|number)?$"), re.compile(r"\d{4,8}")),
-    (re.compile(r"(?:cvv2?|cvc2?|^csc|securitycode)$"), re.compile(r"\d{3,4}")),
+    (
+        re.compile(r"(?:^|card|sim|user)pin(?:code|number)?$"),
+        re.compile(r"\d{4,12}|(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9]{8,40}"),
+    ),
+    (
+        re.compile(r"(?:phone|mobile|tel|telefon|fax)(?:number|no|nr)?$"),
+        re.compile(
+            r"\d{10,15}|[+(0]\(?\d(?:[ ().\-/]{0,2}\d){5,14}|\d{2,4}(?:[ .\-/]\d{2,5}){2,4}"
+        ),
+    ),
+    (
+        re.compile(r"iban$"),
+        re.compile(
+            r"[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{10,30}|(?:[ \-][A-Za-z0-9]{4}){2,7}"
+            r"(?:[ \-][A-Za-z0-9]{1,4})?)"
+        ),
+    ),
+    (
+        re.compile(
+            r"(?:creditcard|debitcard|bankcard|^card|paymentcard)(?:number|no|nr)$|^ccnumber$"
+        ),
+        re.compile(r"\d(?:[ \-]?\d){11,18}"),
+    ),
+    (
+        re.compile(r"(?:^dob|dateofbirth|birth(?:date|day)|geburtsdatum|fechanacimiento)$"),
+        re.compile(
+            r"\d{4}[\-./]?\d\d[\-./]?\d\d(?:[T ][\d:.Z+]{1,24})?|\d{1,2}[\-./]\d{1,2}[\-./]\d{2,4}"
+        ),
+    ),
+    (
+        re.compile(r"^(?:bank)?account(?:number|no|nr)$|routingnumber$"),
+        re.compile(r"\d(?:[ \-]?\d){5,16}"),
+    ),
+    (re.compile(r"(?:cvv2?|cvc2?|^csc|securitycode)$"), re.compile(r"\d{3,9}")),
     (
         re.compile(r"(?:ssn|socialsecurity(?:number|no)?)$"),
         re.compile(r"\d{3}[ \-]?\d{2}[ \-]?\d{4}"),
@@ -99,6 +134,9 @@ _ACCESS_TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
 _LOGIN_TEXT = re.compile(rf"[^\s:]+:\S+|{_ACCESS_TOKEN.pattern}", re.DOTALL)
 # less is a count, whatever it is called
 _LEAST_PASSWORD = 1000
+COUNTS = ("token", "tokens", "secrets", "cookies")
+# of a list or an object under the name of a code: a code is never one of many
+_MOST_ITEMS = 16
 
 
 @lru_cache(maxsize=4096)
@@ -126,15 +164,19 @@ def may_be_secret_name(name: str) -> bool:
 
 def is_secret(name: str, item: Any) -> bool:
     """Whether a value under a name is a secret: no flag, fraction, count of tokens or nothing."""
+    if isinstance(item, float) and item.is_integer():  # as a column of numbers with gaps has it
+        item = int(item)
     if item is None or isinstance(item, bool | float):
         return False
     if not is_secret_name(name):
         return _is_login(name, item) or _has_form(name, item)
     if isinstance(item, int):  # a password may be one; as a token it is a count
-        is_count = name.lower().endswith(("token", "tokens", "secrets", "cookies"))
+        is_count = name.lower().endswith(COUNTS)
         return abs(item) >= _LEAST_PASSWORD and not is_count and name.lower() != "pass"
     if isinstance(item, str):
         return not _is_innocent(name.lower(), item)
+    if isinstance(item, list | tuple) and name.lower().endswith(COUNTS):  # ids of tokens
+        return any(not isinstance(each, int | float) for each in item[:_MOST_ITEMS])
     return not isinstance(item, Sized) or len(item) > 0
 
 
@@ -155,10 +197,19 @@ def _form_of(name: str) -> re.Pattern[str] | None:
 
 
 def _has_form(name: str, item: Any) -> bool:
-    if not isinstance(item, int | str):
-        return False
     form = _form_of(name)
-    return form is not None and form.fullmatch(str(item)) is not None
+    if form is None:
+        return False
+    items = item.values() if isinstance(item, Mapping) else item
+    if isinstance(items, int | str):
+        items = (items,)
+    with suppress(Exception):  # of any container
+        for each in islice(items, _MOST_ITEMS):
+            is_plain = isinstance(each, int | float | str) and not isinstance(each, bool)
+            written = str(int(each)) if isinstance(each, float) and each.is_integer() else str(each)
+            if is_plain and form.fullmatch(written):
+                return True
+    return False
 
 
 def _is_secret_name(words: list[str]) -> bool:

@@ -9,24 +9,48 @@ from flytekitplugins.wbmon.privacy.assigned_secrets import is_told
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
 
-_VERB = r"(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|by)\b){1,2}"
+_VERB = (
+    r"(?:(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|è|jest|är|er|by)\b){1,2}\s{0,2}[:=]?"
+    r"|\s{0,2}(?:是|为|為|は|은|는)\s{0,2}[:=]?|\s{0,2}-\s{1,2})"
+)
 # a word with letters and digits, as no sentence has many
 _MIXED = r"(?=[^\s\"']{0,40}\d)(?=[^\s\"']{0,40}[A-Za-z])[^\s\"'\[(<{=:;,][^\s\"']"
+# the name of a method, not a password
+_METHOD = r"sha-?\d|md5|v\d|base\d|argon\d|pbkdf\d|utf|aes|oauth\d|rfc|\d{1,3}-\d"
 _QUOTED = r"(?:\"[^\"\n]{3,200}(?=\"|\Z)|'[^'\n]{3,200}(?='|\Z))"
 # what follows the beginning of a name
 _PASSWORD = re.compile(
     rf"(?i)[^\W\d_]{{0,6}}(?:{_VERB}\s{{0,3}}(?:{_QUOTED}|{_MIXED}{{3,200}})"
-    rf"|\s{{1,3}}(?:{_QUOTED}|(?!sha\d|md5|v\d){_MIXED}{{6,200}}))"
+    rf"|\s{{1,3}}(?:{_QUOTED}|(?!{_METHOD}){_MIXED}{{6,200}}|\((?!{_METHOD}){_MIXED}{{5,200}}(?<!\))))"
 )
+# `482913 is your one-time password`
+_CODE_BEFORE = re.compile(
+    r"(?<![\w.,\-])(?:[A-Z]-)?(\d{4,8})(?= is (?:your|the) (?:[\w'\-]{1,20} ){0,4}"
+    r"(?:(?:verification|confirmation|login|security|access|authentication|one-time|2fa|sms)"
+    r" (?:pass)?code|otp|pin|(?:one-time )?pass(?:word|code))\b)",
+    re.IGNORECASE,
+)
+_BEFORE_NAME = " is your "
+# twelve or more words from which a wallet is restored
+SEED_MARKS = ("mnemonic", "phrase", "seed words")
+_SEED_NAMES = ("mnemonic", "seed phrase", "recovery phrase", "seed words")
+_SEED = re.compile(r"(?:[^\w\n]{1,4}| is | are ){1,2}((?:[a-z]{3,8} ){11,23}[a-z]{3,8})\b")
 _CODE = re.compile(
-    rf"(?i)2?(?: code| number)?(?:{_VERB}|\s?[:=])?\s{{0,3}}(\d{{3,8}})\b(?![.\-]\d)"
+    rf"(?i)2?(?: code| number)?(?:{_VERB}|\s?[:=])?\s{{0,3}}(\d{{3,8}})(?![^\W_])(?![.\-]\d)"
 )
 _SECRET = re.compile(r"[^\s\"']+\Z|(?<=['\"])[^'\"\n]+\Z")
 # the beginnings of names, and how they may go on
-_PASSWORDS = (("pass", ("w", "p", "c", "e ")), ("identified", (" by",)))
+_PASSWORDS = (
+    ("pass", ("w", "p", "c", "e ")), ("identified", (" by",)), ("kennwort", ("",)),
+    ("wachtwoord", ("",)), ("senha ", ("",)), ("contrasena", ("",)),
+)  # fmt: skip
+_OTHER_PASSWORDS = (
+    ("contraseña", ("",)), ("hasło", ("",)), ("lösenord", ("",)), ("şifre", ("",)),
+    ("пароль", ("",)), ("密码", ("",)), ("密碼", ("",)), ("パスワード", ("",)), ("비밀번호", ("",)),
+)  # fmt: skip
 # whose kind the word before them tells
 _KEYS = ("key", "token", "secret")
-_KEY_OWNERS = ("api", "secret", "access", "auth", "client", "private")
+_KEY_OWNERS = ("api", "secret", "access", "auth", "client", "private", "aws")
 # with the least number of digits, and the words before them without which they are anything
 _OWNERS = ("my", "your", "his", "her", "the", "card", "new", "sim")
 _CODE_KINDS = (
@@ -36,11 +60,17 @@ _CODE_KINDS = (
 _CODES = (
     ("pin", 4, _OWNERS), ("code", 3, _CODE_KINDS), ("otp", 4, ()), ("cvv", 3, ()), ("cvc", 3, ()),
 )  # fmt: skip
-_MARKS = (*(mark for mark, _ in _PASSWORDS), *_KEYS, *(mark for mark, *_ in _CODES))
+_ALL_PASSWORDS = _PASSWORDS + _OTHER_PASSWORDS
+_MARKS = (
+    *(mark for mark, _ in _PASSWORDS), *_KEYS, *(mark for mark, *_ in _CODES), *SEED_MARKS,
+)  # fmt: skip
+_ALL_MARKS = (*_MARKS, *(mark for mark, _ in _OTHER_PASSWORDS))
 _CODE_NAMES = (" code", " number")
 _BEFORE = 16
 _CELLS = re.compile(r"[,;\t|]")
 _NAME = re.compile(r"[\w .\-/]{1,60}")
+# one word with a digit
+_TELLING = re.compile(r"(?=\D{0,60}\d)\S{4,200}")
 
 
 def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
@@ -51,16 +81,20 @@ def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
         has_digits: Whether there are any, without which only what is in quotes is a secret.
     """
     words = text.lower()
-    for mark in _MARKS:
+    is_plain = words.isascii()
+    for mark in _MARKS if is_plain else _ALL_MARKS:
         if mark in words:
             break
     else:  # as in nearly all texts
         return text, 0
     if len(words) != len(text):  # some capitals become two letters
         words = text
-    spans = list(_passwords(text, words))
+    spans = list(_passwords(text, words, _PASSWORDS if is_plain else _ALL_PASSWORDS))
     if has_digits:
         spans += [*_keys(text, words), *_codes(text, words)]
+        if _BEFORE_NAME in words:
+            spans += [found.span(1) for found in _CODE_BEFORE.finditer(text)]
+    spans += _seeds(text, words)
     if not spans:
         return text, 0
     kept, n, end = [], 0, 0
@@ -71,8 +105,10 @@ def hide_told(text: str, *, has_digits: bool = True) -> tuple[str, int]:
     return "".join([*kept, text[end:]]), n
 
 
-def _passwords(text: str, words: str) -> Iterator[tuple[int, int]]:
-    for mark, more in _PASSWORDS:
+def _passwords(
+    text: str, words: str, names: tuple[tuple[str, tuple[str, ...]], ...]
+) -> Iterator[tuple[int, int]]:
+    for mark, more in names:
         for at in _places(mark, words):
             if words.startswith(more, at + len(mark)):
                 yield from _told(text, at + len(mark))
@@ -88,7 +124,16 @@ def _keys(text: str, words: str) -> Iterator[tuple[int, int]]:
 def _told(text: str, at: int) -> Iterator[tuple[int, int]]:
     found = _PASSWORD.match(text, at)
     if found is not None and (secret := _SECRET.search(found[0])) is not None:
-        yield found.start() + secret.start(), found.end()
+        start = found.start() + secret.start()
+        yield start + text.startswith("(", start), found.end()
+
+
+def _seeds(text: str, words: str) -> Iterator[tuple[int, int]]:
+    for name in _SEED_NAMES:
+        for at in _places(name, words):
+            found = _SEED.match(text, at + len(name))
+            if found is not None:
+                yield found.span(1)
 
 
 def _codes(text: str, words: str) -> Iterator[tuple[int, int]]:
@@ -113,32 +158,55 @@ def _places(mark: str, words: str) -> Iterator[int]:
 def hide_columns(text: str) -> tuple[str, int]:
     """The text with every value hidden that stands in a table below the name of a secret.
 
-    A table has a name above every column and as many values in every row: code has not.
+    A table has a name above every column and as many values in every row: code has not. It may
+    stand below a line of prose, but then only what looks like a secret is hidden in it.
     """
     lines = text.split("\n")
     rows = [number for number, line in enumerate(lines) if line.strip()]
-    head = lines[rows[0]] if rows else ""
+    at = n = 0
+    while at < len(rows) - 1:
+        at, found = _hide_table(lines, rows, at)
+        n += found
+    return ("\n".join(lines), n) if n else (text, 0)
+
+
+def _hide_table(lines: list[str], rows: list[int], first: int) -> tuple[int, int]:
+    """Hide the columns of the table that begins at a row; the row behind it, and how many."""
+    head = lines[rows[first]]
     gap = _CELLS.search(head)
-    if gap is None or len(rows) == 1:
-        return text, 0
+    if gap is None:
+        return first + 1, 0
+    # in most texts that are no tables, the line below has another number of gaps
+    if gap[0] != "|" and lines[rows[first + 1]].count(gap[0]) != head.count(gap[0]):
+        return first + 1, 0
     names = [cell.strip(" \"'\r") for cell in _cells(head, gap[0])]
     hidden = [at for at, name in enumerate(names) if may_be_secret_name(name)]
     if not hidden or not all(map(_NAME.fullmatch, names)):
-        return text, 0
-    table = {number: _cells(lines[number], gap[0]) for number in rows[1:]}
-    if any(len(cells) != len(names) for cells in table.values()):
-        return text, 0
-    n = 0
-    for number, cells in table.items():
+        return first + 1, 0
+    n, row = 0, first + 1
+    # of prose, the last line may be no row
+    is_whole = (
+        first == 0
+        and ", " not in head
+        and all(len(_cells(lines[number], gap[0])) == len(names) for number in rows[1:])
+    )
+    while row < len(rows):
+        line = lines[rows[row]]
+        cells = _cells(line, gap[0])
+        if len(cells) != len(names):
+            break
         for at in hidden:
             value = cells[at].strip(" \"'\r")
             is_mark = value == HIDDEN or not value.strip("-:")
-            if not is_mark and is_told(names[at], value, is_quoted=False):
+            if is_mark or not is_told(names[at], value, is_quoted=False):
+                continue
+            if is_whole or _TELLING.fullmatch(value):
                 cells[at] = cells[at].replace(value, HIDDEN)
                 n += 1
-        edge = gap[0] if lines[number].strip().startswith("|") else ""
-        lines[number] = f"{edge}{gap[0].join(cells)}{edge}"
-    return ("\n".join(lines), n) if n else (text, 0)
+        edge = gap[0] if line.strip().startswith("|") else ""
+        lines[rows[row]] = f"{edge}{gap[0].join(cells)}{edge}"
+        row += 1
+    return row, n
 
 
 def _cells(line: str, gap: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import is_acceptable, new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
-from flytekitplugins.wbmon.serving.adapters.bodies import Bodies, Body, header
+from flytekitplugins.wbmon.serving.adapters.bodies import Bodies, Body, header, header_text
 from flytekitplugins.wbmon.serving.adapters.routes import route_template
 from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
@@ -334,6 +334,6 @@ def _header_of(name: str) -> Extractor:
 
     def extract(scope: AsgiScope) -> str | None:
         found = header(scope["headers"], wanted)
-        return found.decode("latin-1") or None
+        return header_text(found) or None
 
     return extract

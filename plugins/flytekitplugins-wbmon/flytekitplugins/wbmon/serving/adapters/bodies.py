@@ -38,6 +38,8 @@ _COMPRESSED = {
 }
 _PART_NAME = re.compile(rb"(?i);\s*name=(?:\"([^\"\r\n]{0,200})\"|([^\s;\"]{1,200}))")
 _MAX_FIELDS = 1_000
+# of a form that is decoded: each `%` of it costs as much as a hundred other letters
+_MAX_FORM = 65_536
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -92,8 +94,17 @@ class Body:
             return _fields(data, parameters.get(b"boundary", b""), is_cut=self.is_cut)
         text = _decoded(data, parameters.get(b"charset", b""))
         if _FORM in kind:
-            return _by_name(_cut_pairs(parse_qsl(text, keep_blank_values=True), is_cut=self.is_cut))
+            return self._form(text)
         return without_cut_end(text) if self.is_cut else text
+
+    def _form(self, text: str) -> dict[str, Any]:
+        fields = text[:_MAX_FORM].split("&", _MAX_FIELDS)
+        is_half = self.is_cut or len(text) > _MAX_FORM
+        self.is_cut = is_half
+        if len(fields) > _MAX_FIELDS:  # the last is all that is beyond
+            self.is_cut, is_half = True, False
+        pairs = parse_qsl("&".join(fields[:_MAX_FIELDS]), keep_blank_values=True)
+        return _by_name(_cut_pairs(pairs, is_cut=is_half))
 
     def _decompressed(self, encoding: bytes) -> bytes | None:
         data = b"".join(self._kept)
@@ -209,6 +220,18 @@ def _field(head: bytes, value: bytes) -> str:
         shown = kind[1].decode("latin-1") if kind else "application/octet-stream"
         return f"[{shown}, {len(value)} bytes]"
     return _decoded(value, _parameters(kind[1]).get(b"charset", b"") if kind else b"")
+
+
+def header_text(value: bytes) -> str:
+    """The value of a header: in UTF-8, as clients send other letters, or else in Latin-1.
+
+    >>> header_text("Jürgen".encode()), header_text("Jürgen".encode("latin-1"))
+    ('Jürgen', 'Jürgen')
+    """
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def header(headers: Headers, name: bytes) -> bytes:
