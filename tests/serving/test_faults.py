@@ -315,7 +315,7 @@ class Slow:
         return text, 0
 log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0), redactor=Slow())
 for i in range(2000):
-    log.log_prediction(input_text="x")
+    log.log_prediction(input_text=f"x{i}")
 stats = log.close(timeout=1.0)
 print(json.dumps([stats.served, stats.logged, stats.dropped]))
 """

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from support.environment import clean_environment
 
 _PATIENCE_S = 60
+_N_READINGS = 20
 
 
 def segments(destination: Path, state: str = "*") -> list[Path]:
@@ -25,10 +27,20 @@ def segments(destination: Path, state: str = "*") -> list[Path]:
 
 
 def read_rows(destination: Path, kind: str = "prediction") -> list[dict[str, Any]]:
-    """The rows of one kind in all segments; a torn last line is left out."""
+    """The rows of one kind in all segments; a torn last line is left out.
+
+    A living process may be writing lines in the place of its tail: then they are read again.
+    """
+    for _ in range(_N_READINGS):
+        with suppress(ValueError, FileNotFoundError):
+            return [row for row in _rows(destination) if row["kind"] == kind]
+        time.sleep(0.01)
+    return [row for row in _rows(destination) if row["kind"] == kind]
+
+
+def _rows(destination: Path) -> list[dict[str, Any]]:
     lines = [line for path in segments(destination) for line in path.read_bytes().split(b"\n")[:-1]]
-    rows = [json.loads(line) for line in lines]
-    return [row for row in rows if row["kind"] == kind]
+    return [json.loads(line) for line in lines]
 
 
 def total(destination: Path, column: str) -> int:
