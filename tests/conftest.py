@@ -38,7 +38,12 @@ with suppress(ModuleNotFoundError):  # old releases are tested without it
     from hypothesis import HealthCheck, settings
 
     settings.register_profile(
-        "busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        "busy",
+        settings.default,
+        # of each of some 240 tests: more of them take minutes
+        max_examples=60,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("busy")
 

@@ -13,7 +13,7 @@ from support.environment import ROOT, clean_environment
 from tests.fuzz.cases import run_case
 from tests.fuzz.runner import run_seeds
 
-N_CASES = int(os.environ.get("FUZZ_CASES", "500"))
+N_CASES = int(os.environ.get("FUZZ_CASES", "260"))
 N_PARTS = 2
 
 

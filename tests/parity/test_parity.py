@@ -12,7 +12,7 @@ from tests.parity.compare import compare
 from tests.parity.intended import INTENDED, unintended
 from tests.parity.scripts import make_script
 
-N_SCRIPTS = int(os.environ.get("PARITY_SCRIPTS", "7"))
+N_SCRIPTS = int(os.environ.get("PARITY_SCRIPTS", "4"))
 
 _NAN = ["$float", "nan"]
 _EVERY_CALL: list[Any] = [

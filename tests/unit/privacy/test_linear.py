@@ -144,7 +144,8 @@ LARGE: dict[str, Callable[[int], Any]] = {
     "an image": lambda n: base64.b64encode(bytes(range(256)) * (n // 300)).decode() + " @",
     "a list of names": lambda n: {"password": ["a"] * (n // 8), "x": [{"b": 1}] * (n // 8)},
     "numbers": lambda n: list(range(10**15, 10**15 + n // 4)),
-    "names": lambda n: {f"name_{i}": i for i in range(n // 8)},
+    # of few kinds: what is known of a name is kept, for as many as there is room
+    "names": lambda n: [{f"name_{i % 500}": i} for i in range(n // 16)],
     "JSON in JSON": lambda n: json.dumps({"b": json.dumps({"c": "\u00e4\\u0040" * (n // 12)})}),
     "nested": lambda n: "[" * n + "\\u0040",
     "base64 of JSON": lambda n: f"eyJ{'eyJh' * (n // 4)}",
