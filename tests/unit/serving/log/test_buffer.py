@@ -35,3 +35,15 @@ def test_feedback_that_is_lost_is_no_lost_request() -> None:
     stats = buffer.stats()
     assert (stats.feedback, stats.feedback_logged, stats.feedback_dropped) == (2, 0, 2)
     assert (stats.served, stats.dropped) == (0, 0)
+
+
+def test_a_window_never_ends_before_it_begins_whatever_the_clock_says() -> None:
+    buffer = Buffer(SamplingPolicy(), max_queue=10, now=100.0)
+    buffer.record(Request("r"))
+    buffer.fold(1)
+    (so_far,) = buffer.window_so_far(99.5)
+    (ended,) = buffer.turn_window(100.0).rows(99.5)
+
+    # readers put a window aside that ends before its beginning
+    assert (so_far["window_start"], so_far["window_end"]) == (100.0, 100.0)
+    assert ended["window_end"] == 100.0

@@ -165,6 +165,14 @@ class Buffer:
             self.feedback += 1
             self.feedback_dropped += 1
 
+    def close(self) -> None:
+        """Take no more rows; those that wait are lost, and counted."""
+        # closed before the last look, so that no row is queued behind it
+        self.is_closed = True
+        self.fold(_EVERYTHING)
+        self.fold_late()
+        self.lost(self.take(_EVERYTHING))
+
     @property
     def n_noted(self) -> int:
         """Number of finished requests, and late predictions, that are not counted yet."""

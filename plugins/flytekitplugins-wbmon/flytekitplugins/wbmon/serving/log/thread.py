@@ -25,7 +25,6 @@ _STEP_REQUESTS = 8
 _STEP_ROWS = 2
 _PAUSE_S = 0.0005
 _WRITTEN_TOGETHER = 32
-_EVERYTHING = 1 << 62
 # the window that has not ended is written again after so many times the time that it took
 _TAIL_RARITY = 200
 _MAX_TAIL_AGE_S = 2.0
@@ -92,9 +91,7 @@ class Writer:
             self._thread.join(timeout_s + 1.0)
         if self._thread.is_alive():
             # it is held up by a value or the disk: what waits behind that is lost
-            self._buffer.is_closed = True
-            self._buffer.fold(_EVERYTHING)
-            self._buffer.lost(self._buffer.take(_EVERYTHING))
+            self._buffer.close()
         self._segments.finish_sending(max(0.0, timeout_s - (monotonic() - begin)))
 
     def _run(self) -> None:
@@ -107,11 +104,7 @@ class Writer:
                 self._guarded(self._end_window)
             self._guarded(self._segments.seal_if_due, time())
         self._guarded(self._drain)
-        # closed before the last look, so that no row is queued behind it; what is left is lost
-        self._buffer.is_closed = True
-        self._buffer.fold(_EVERYTHING)
-        self._buffer.fold_late()
-        self._buffer.lost(self._buffer.take(_EVERYTHING))
+        self._buffer.close()
         self._guarded(self._end_window)
         self._guarded(self._segments.seal)
         for sink in self._sinks:

@@ -59,7 +59,8 @@ class WindowClock:
             # at the end, not now: a late thread must not leave a gap; but not long ago either
             late = wall - end >= self._length_s
             self._begin(wall // self._length_s * self._length_s if late else end, wall)
-        return end
+        # a clock that was put back a little may be before the start
+        return max(end, start)
 
     def _begin(self, start: float, wall: float) -> None:
         end = (start // self._length_s + 1) * self._length_s

@@ -119,11 +119,15 @@ class WindowCounts:
         return made
 
     def rows(self, end: float) -> list[dict[str, Any]]:
-        """One row for each key, with times as seconds since 1970."""
+        """One row for each key, with times as seconds since 1970.
+
+        Args:
+            end: When the window ended; of a clock that was put back a little, not before its start.
+        """
         return [
             {
                 "window_start": self.start,
-                "window_end": end,
+                "window_end": max(end, self.start),
                 "route": route,
                 "method": method,
                 "tenant": tenant,
