@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,17 +18,6 @@ pytest.importorskip("tenacity", reason="the llm extra is not installed")
 
 Rows = list[dict[str, Any]]
 MESSAGES = [{"role": "user", "content": "hello"}]
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as server:
-        yield server
-
-
-@pytest.fixture
-def rows() -> Rows:
-    return []
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,17 +18,6 @@ ASK: dict[str, Any] = {
     "model": "house",
     "messages": [{"role": "user", "content": "one two three"}],
 }
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as server:
-        yield server
-
-
-@pytest.fixture
-def rows() -> list[dict[str, Any]]:
-    return []
 
 
 @pytest.fixture

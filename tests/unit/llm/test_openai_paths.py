@@ -32,17 +32,6 @@ class Number(pydantic.BaseModel):
 
 
 @pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as server:
-        yield server
-
-
-@pytest.fixture
-def rows() -> Rows:
-    return []
-
-
-@pytest.fixture
 def client(server: OpenAIServer, rows: Rows) -> Any:
     plain = openai.OpenAI(base_url=server.url, api_key="x", max_retries=0)
     # what was used before is instrumented too

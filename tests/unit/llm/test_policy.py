@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,17 +17,6 @@ openai = pytest.importorskip("openai", reason="the llm extra is not installed")
 pytest.importorskip("tenacity", reason="the llm extra is not installed")
 
 MESSAGES = [{"role": "user", "content": "hello"}]
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as server:
-        yield server
-
-
-@pytest.fixture
-def rows() -> list[dict[str, Any]]:
-    return []
 
 
 @pytest.fixture

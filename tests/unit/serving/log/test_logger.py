@@ -705,3 +705,19 @@ def test_a_duration_or_a_time_as_a_feature_is_told_as_a_prediction_is(
     assert row["prediction"] == row["cat_features"]["w"] == shown
     assert row["features"]["b"] == 2
     assert len(row["features"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"segment_bytes": "1"}, "segment_bytes must be positive and finite; got '1'"),
+        ({"window": True}, "window must be positive and finite; got True"),
+        ({"max_text": math.nan}, "max_text must be positive and finite; got nan"),
+        ({"redactor": 5}, "redactor must be a Redactor such as PatternRedactor"),
+    ],
+)
+def test_settings_that_are_none_are_refused_when_the_log_is_made(
+    make: Make, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(**settings)

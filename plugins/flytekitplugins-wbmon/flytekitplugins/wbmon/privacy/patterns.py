@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.privacy.containers import (
     Redacted,
     RedactedPart,
@@ -78,6 +79,18 @@ class PatternRedactor:
             return "[KEY]"
 
         return _ENCODED.sub(replace, text), n
+
+
+def require_redactor(redactor: Any) -> None:
+    """Refuse what hides nothing and is not None either.
+
+    Raises:
+        ConfigError: If it has no method `text`.
+    """
+    if redactor is not None and not callable(getattr(redactor, "text", None)):
+        raise ConfigError(
+            f"redactor must be a Redactor such as PatternRedactor(), or None, got {redactor!r}"
+        )
 
 
 def redact_value(redactor: Redactor, value: Any) -> Redacted:

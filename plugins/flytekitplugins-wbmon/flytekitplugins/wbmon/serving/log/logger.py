@@ -71,8 +71,8 @@ class PredictionLogger(FeedbackLog):
         sinks: Further receivers of the windows, such as `WandbSink`.
 
     Raises:
-        ConfigError: If the service is not a valid folder name, a number is not positive, or
-            columns cannot be hashed.
+        ConfigError: If the service is not a valid folder name, a number is not positive, the
+            redactor is none, or columns cannot be hashed.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a matter

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flytekitplugins.wbmon.arguments import real_number
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.privacy.patterns import Redactor
+from flytekitplugins.wbmon.privacy.patterns import Redactor, require_redactor
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.thread import Sink
 from flytekitplugins.wbmon.storage.segments.layout import require_instance, require_service
@@ -23,8 +24,8 @@ class LogSettings:
     """The arguments of a `PredictionLogger`, which documents them, under the same names.
 
     Raises:
-        ConfigError: If the service is not a valid folder name, a number is not positive, or
-            columns cannot be hashed.
+        ConfigError: If the service is not a valid folder name, a number is not positive, the
+            redactor is none, or columns cannot be hashed.
     """
 
     service: str
@@ -48,11 +49,9 @@ class LogSettings:
 
     def __post_init__(self) -> None:
         require_service(self.service)
+        require_redactor(self.redactor)
         for name in _POSITIVE:
-            number = getattr(self, name)
-            # not `<= 0`, which is false for nan
-            if not number > 0:
-                raise ConfigError(f"{name} must be positive, got {number}")
+            real_number(name, getattr(self, name), above=0)
         wrong = [name for name in self.hashed if name not in HASHABLE]
         if wrong:
             raise ConfigError(

@@ -15,7 +15,8 @@ from threading import RLock
 from time import time
 from typing import Any
 
-from flytekitplugins.wbmon.errors import ConfigError, error_type
+from flytekitplugins.wbmon.arguments import real_number
+from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.monitor.llm.calls.row import Row
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit_row, utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
@@ -25,7 +26,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
-from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, require_redactor
 from flytekitplugins.wbmon.storage.lifetime import close_with_child, follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 from flytekitplugins.wbmon.storage.segments.layout import (
@@ -90,15 +91,9 @@ class CallLog:
     ) -> None:
         require_service(service)
         require_instance(instance)
-        sizes: dict[str, Any] = {"segment_bytes": segment_bytes, "segment_age": segment_age}
-        for name, number in sizes.items():
-            is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            if not is_number or not number > 0:
-                raise ConfigError(f"{name} must be a positive number, got {number!r}")
-        if redactor is not None and not callable(getattr(redactor, "text", None)):
-            raise ConfigError(
-                f"redactor must be a Redactor such as PatternRedactor(), or None, got {redactor!r}"
-            )
+        real_number("segment_bytes", segment_bytes, above=0)
+        real_number("segment_age", segment_age, above=0)
+        require_redactor(redactor)
         self.destination = str(destination)
         self.service = service
         self.redactor = redactor
