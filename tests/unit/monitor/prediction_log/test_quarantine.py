@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_predict
 from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.monitor.prediction_log.schema import SCHEMA_VERSION, day_folder
+from flytekitplugins.wbmon.monitor.prediction_log.store import LogStore
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 
 DAY = "2026-03-01"
@@ -216,6 +217,11 @@ def test_nothing_is_lost_only_where_no_count_says_so(name: str) -> None:
     assert 'class="verdict good"' not in lossy.to_html()
 
 
+STEPS = (
+    (LogStore, "put"), (LogStore, "move"), (LogFiles, "note"), (LogFiles, "delete_segment"),
+)  # fmt: skip
+
+
 def test_a_kill_at_any_point_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,10 +229,10 @@ def test_a_kill_at_any_point_changes_nothing(
         """How many files were written or moved before the night was over, or died."""
         n = 0
 
-        def counted(name: str) -> Any:
-            real = getattr(LogFiles, name)
+        def counted(owner: type, name: str) -> Any:
+            real = getattr(owner, name)
 
-            def call(self: LogFiles, *args: Any, **kwargs: Any) -> Any:
+            def call(self: Any, *args: Any, **kwargs: Any) -> Any:
                 nonlocal n
                 if n == dies_at:
                     raise KeyboardInterrupt
@@ -236,8 +242,8 @@ def test_a_kill_at_any_point_changes_nothing(
             return call
 
         with monkeypatch.context() as patch:
-            for name in ("_put", "_move", "note", "delete_segment"):
-                patch.setattr(LogFiles, name, counted(name))
+            for owner, name in STEPS:
+                patch.setattr(owner, name, counted(owner, name))
             try:
                 compact_prediction_log(str(root), "api")
             except KeyboardInterrupt:

@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
+from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 
 DAY = "2026-03-10"
@@ -52,6 +55,22 @@ def test_of_two_compactions_at_once_neither_fails_or_loses_a_count(tmp_path):
     assert len([each for each in found if each != "again"]) == 60
     assert len(json.loads((day(tmp_path) / "_manifest.json").read_text())["segments"]) == 12
     assert not [*day(tmp_path).glob("_incomplete-*")]
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 5_000), (5_000, 1)])
+def test_a_part_that_another_compaction_puts_anew_is_read(tmp_path, before, after):
+    log = LogFiles(str(tmp_path), "api")
+    for n_rows in (before, after):
+        rows = [{"request_id": f"{i}", "prediction": i} for i in range(n_rows)]
+        log.write_part("prediction", DAY, "part-s-0.parquet", log_table("prediction", rows))
+        if n_rows == before:
+            ((path, size),) = log.parts("prediction", DAY)
+
+    part = log.part(path, size)
+
+    assert part is not None
+    assert part.n_rows == after
+    assert log.read_part(path).num_rows == after
 
 
 def test_a_segment_of_a_name_that_was_there_adds_its_rows(tmp_path):

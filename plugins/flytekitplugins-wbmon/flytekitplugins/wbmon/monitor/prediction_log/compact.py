@@ -127,7 +127,7 @@ def with_day(
         _ensure(log, kind, day)
     report = replace(
         report,
-        n_damaged=report.n_damaged + len(log.damaged),
+        n_damaged=report.n_damaged + len(log.quarantine.damaged),
         day=day,
         n_day_predictions=n["prediction"],
         n_day_feedback=n["feedback"],
@@ -205,7 +205,7 @@ class _Compaction:
         except Exception as error:  # noqa: BLE001 - no segment stands in the way of the others
             self._leave(path, error)
             return False
-        self._log.put_aside_lines(segment)
+        self._log.quarantine.put_aside_lines(segment)
         if not self._to_level.issuperset(found):
             # before the first part: if the process dies, the next one levels them
             self._to_level.update(found)
@@ -246,7 +246,7 @@ class _Compaction:
             n_torn=self._n_torn,
             n_dropped=self._n_dropped,
             n_left=self._n_left,
-            n_damaged=len(self._log.damaged),
+            n_damaged=len(self._log.quarantine.damaged),
             days=tuple(sorted(self._days)),
             reason="",
         )

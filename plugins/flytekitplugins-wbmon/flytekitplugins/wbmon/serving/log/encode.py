@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from decimal import Decimal
-from numbers import Integral, Real
 from typing import Any
 
-from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, fit_row, scalar
+from flytekitplugins.wbmon.monitor.prediction_log.content import content_of
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit_row
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     COLUMNS,
     FEEDBACK_COLUMNS,
@@ -18,16 +17,10 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     RowKind,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
-from flytekitplugins.wbmon.privacy.secret_names import is_secret
 from flytekitplugins.wbmon.serving.log.request import Prediction, Request
-from flytekitplugins.wbmon.storage.segments.json_lines import text_of, to_json
+from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
-_TEXTS = ("input_text", "output_text", "error_text")
-# made once: a union of types is an object of its own in every call
-_NUMBERS = (bool, int, float)
 _IN_FEEDBACK_ID = ("request_id", "session_id", "name")
-_MAX_CATEGORY = 256
-_READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
 _MAX_BEGINNINGS = 10_000
 # columns that the log itself writes: a caller's value would be a second key of the same name in the
@@ -67,7 +60,7 @@ class RowEncoder:
         if request.error_text:
             given["error_text"] = request.error_text
         if given or request.features:
-            row |= self._content(given, request.features or {})
+            row |= content_of(self._screen, _GIVEN, given, request.features or {})
         line = self._joined(
             request,
             row,
@@ -87,11 +80,11 @@ class RowEncoder:
         if request.further:
             # a sample of them stands for all
             weight *= max(1.0, request.n_further / len(request.further))
-        variant = {"variant": (request.columns or {}).get("variant")}
+        given = {"variant": (request.columns or {}).get("variant"), **prediction.columns}
         row = self._identity(request) | {"parent_request_id": request.request_id}
         return self._joined(
             request,
-            row | self._content(variant | prediction.columns, prediction.features or {}),
+            row | content_of(self._screen, _GIVEN, given, prediction.features or {}),
             at=prediction.made_at,
             request_id=prediction.request_id,
             measured=f'"sample_weight":{weight!r}',
@@ -167,64 +160,6 @@ class RowEncoder:
         times = {name: self._instants(screened[name]) for name in ("window_start", "window_end")}
         return self._line("window", {**screened, **times})
 
-    def _content(self, given: dict[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns that may hold what a user wrote, redacted."""
-        raw = {name: given.pop(name) for name in _TEXTS if given.get(name) is not None}
-        numbers, categories, n = self._split_features(features) if features else ({}, {}, 0)
-        prediction = given.pop("prediction", None)
-        prediction = None if prediction is None else scalar(prediction)
-        # a prediction that is text may hold personal data: it is redacted like the other texts
-        if prediction is not None and not isinstance(prediction, _NUMBERS):
-            raw["prediction"] = prediction
-            prediction = None
-        was_cut = fit("bool", given.pop("truncated", False)) or False
-        content = fit_row(_GIVEN, given)
-        if prediction is not None:
-            fitting = fit("any", prediction)
-            content["prediction"] = fitting if isinstance(fitting, str) else self._number(fitting)
-            n += fitting is not None and content["prediction"] is None
-        if numbers:
-            content["features"] = numbers
-        if not (raw or categories or n):
-            return content
-        found, content["truncated"] = self._screen.texts(raw, was_cut=was_cut)
-        content |= raw
-        if categories:
-            more, _ = self._screen.texts(categories, as_text=str)
-            n += more
-            content["cat_features"] = {
-                self._screen.entry(name): text[:_MAX_CATEGORY] for name, text in categories.items()
-            }
-        content["redactions"] = n + found
-        return content
-
-    def _number(self, value: Any) -> Any:
-        return value if value is None else self._screen.number(value)
-
-    def _split_features(
-        self, features: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any], int]:
-        """Numbers and texts by the names of features, and how many numbers were hidden."""
-        numbers: dict[str, Any] = {}
-        categories: dict[str, Any] = {}
-        n_hidden = 0
-        for given, value in features.items():
-            name = text_of(given)
-            plain = _quantity(value)
-            # a whole number may be a password, which is hidden as the texts are
-            is_number = isinstance(plain, _NUMBERS)
-            if is_number and not (self._screen.hides and is_secret(name, plain)):
-                fitting = fit("any", plain)
-                number = fitting if isinstance(fitting, str) else self._number(fitting)
-                n_hidden += fitting is not None and number is None
-                if number is not None:
-                    numbers[self._screen.entry(name)] = number
-            elif plain is not None:
-                # cut again after redaction, which half of a secret would escape
-                cut = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
-                categories[name] = cut
-        return numbers, categories, n_hidden
-
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
         present = {name: value for name, value in row.items() if value is not None}
         return f"{self._heads[kind]}{to_json(present)[1:]}\n"
@@ -246,17 +181,6 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
         name: value for name, value in static.items() if value is not None and name in COLUMNS[kind]
     }
     return f"{to_json({'kind': kind, 'schema_version': SCHEMA_VERSION, **known})[:-1]},"
-
-
-def _quantity(value: Any) -> Any:
-    """As `scalar` has it, but a fraction of more digits than a float holds is rounded."""
-    plain = scalar(value)
-    is_fraction = isinstance(value, Decimal | Real) and not isinstance(value, Integral)
-    if not isinstance(plain, str) or not is_fraction:
-        return plain
-    rounded = float(value)
-    # beyond all floats it keeps its text
-    return rounded if math.isfinite(rounded) else plain
 
 
 class _InstantFormat:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # server would wait; slices grow with the backlog, so that the writer keeps up
 _SLICE_S = 100e-6
 _CALM = 64
-_STEP_REQUESTS = 8
+_STEP_REQUESTS = 32
 _STEP_ROWS = 2
 _PAUSE_S = 0.0005
 _WRITTEN_TOGETHER = 32

@@ -18,7 +18,8 @@ from typing import Any
 from flytekitplugins.wbmon.arguments import real_number
 from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.monitor.llm.calls.row import Row
-from flytekitplugins.wbmon.monitor.prediction_log.fit import fit_row, utc
+from flytekitplugins.wbmon.monitor.prediction_log.content import content_of
+from flytekitplugins.wbmon.monitor.prediction_log.fit import utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     CALL_COLUMNS,
     CONTENT_FIELDS,
@@ -41,7 +42,6 @@ logger = logging.getLogger(__name__)
 PATTERNS = PatternRedactor()
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_AGE_S = 300.0
-_TEXTS = {"input_text", "output_text", "error_text", "prediction"}
 _FEATURES = ("features", "cat_features")
 # of a text; a prompt with all that was retrieved for it is shorter
 _MAX_TEXT = 1 << 20
@@ -194,14 +194,9 @@ class CallLog:
         if not row.keys() <= _FIELDS.keys():
             unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
             self._warn("columns", f"a call has no columns {', '.join(unknown)}; they are left out")
-        texts, categories, rest = _split(row)
-        n, was_cut = self._screen.texts(texts, was_cut=bool(row.get("truncated")))
-        m, _ = self._screen.texts(categories, as_text=str)
-        rest["cat_features"] = {self._screen.entry(name): text for name, text in categories.items()}
-        fitted = self._screen.row("prediction", fit_row(_FIELDS, rest))
-        if texts or categories:
-            counted = n + m + (fitted.get("redactions") or 0)
-            fitted |= {**texts, "redactions": counted, "truncated": was_cut}
+        given = {name: value for name, value in row.items() if name not in _FEATURES}
+        content = content_of(self._screen, _FIELDS, given, _features(row))
+        fitted = self._screen.row("prediction", content)
         if "timestamp" not in fitted:
             fitted["timestamp"] = utc(datetime.now(timezone.utc))
         return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
@@ -216,21 +211,9 @@ class CallLog:
             logger.warning("%s", words)
 
 
-def _split(row: Mapping[str, Any]) -> tuple[Row, Row, Row]:
-    """The texts of a row, its features that are texts, and all else."""
-    texts = {
-        name: row[name]
-        for name in _TEXTS & row.keys()
-        if row[name] is not None
-        and not (name == "prediction" and isinstance(row[name], bool | int | float))
+def _features(row: Mapping[str, Any]) -> dict[Any, Any]:
+    """The features of a row, which may have come apart into numbers and texts before."""
+    found = (row.get(column) for column in _FEATURES)
+    return {
+        name: value for each in found if isinstance(each, Mapping) for name, value in each.items()
     }
-    features = {
-        str(name): value
-        for column in _FEATURES
-        if isinstance(given := row.get(column), Mapping)
-        for name, value in given.items()
-    }
-    numbers = {n: v for n, v in features.items() if isinstance(v, bool | int | float)}
-    categories = {n: v for n, v in features.items() if n not in numbers and v is not None}
-    rest = {name: value for name, value in row.items() if name not in texts}
-    return texts, categories, rest | {"features": numbers or None}
