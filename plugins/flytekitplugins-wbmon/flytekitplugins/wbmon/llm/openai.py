@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm.open_call import REQUESTS, CallOptions, OpenCall, watch
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
@@ -211,7 +212,7 @@ def _under_way(call: OpenCall | None) -> Iterator[None]:
         call.end(error)
         raise
     finally:
-        REQUESTS.reset(token)
+        restore(REQUESTS, token)
 
 
 def _begin(options: Any, how: CallOptions, *, is_stream: bool) -> OpenCall | None:

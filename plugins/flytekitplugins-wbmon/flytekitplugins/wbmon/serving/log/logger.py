@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from flytekitplugins.wbmon.context import leave
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
 from flytekitplugins.wbmon.serving.log.feedback_log import FeedbackLog
@@ -161,7 +162,7 @@ class PredictionLogger(FeedbackLog):
             request.end_with(error, around=around)
             raise
         finally:
-            CURRENT.reset(token)
+            leave(CURRENT, token, request)
             request.latency_ms = request.elapsed_ms()
             # after the last change: from `finish` on, the writer thread may read the request
             self.leave(request)
