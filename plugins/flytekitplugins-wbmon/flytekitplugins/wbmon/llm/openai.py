@@ -31,6 +31,7 @@ from flytekitplugins.wbmon.monitor.llm.calls.row import (
     new_row,
     require_sink,
 )
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -240,8 +241,8 @@ def _begin(options: Any, how: CallOptions, *, is_stream: bool) -> OpenCall | Non
         asked = (body.get(name) for name in ("messages", "input", "prompt"))
         call.note_text("input_text", next((each for each in asked if each is not None), None))
         call.begin(current_scope())
-    except Exception:  # a monitor must never break what it monitors
-        logger.warning("an LLM call could not be logged", exc_info=True)
+    except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+        warn(logger, "an LLM call could not be logged", exc_info=True)
         return None
     return call
 

@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
 )
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -313,5 +314,5 @@ def deliver(row: Row, sink: Sink) -> None:
             sink(row)
         else:
             sink.log_call(row)
-    except Exception:  # a monitor must never break what it monitors
-        logger.warning("an LLM call could not be logged", exc_info=True)
+    except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+        warn(logger, "an LLM call could not be logged", exc_info=True)
