@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import answer_columns, content_of
 from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, CallScope, Chain, Row, Sink, emit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ class OpenCall:
             if text and self.how.clean is not None:
                 self.texts.append(text)
             self.row |= answer_columns(part)
-        except Exception:  # a monitor must never break what it monitors
-            logger.warning("a part of an LLM call could not be logged", exc_info=True)
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            warn(logger, "a part of an LLM call could not be logged", exc_info=True)
         if is_usage and "finish_reason" in self.row:
             self.end()
         return not (is_usage and self.hides_usage)
@@ -87,8 +88,8 @@ class OpenCall:
         try:
             self.row |= answer_columns(answer)
             self.texts = [content_of(answer)]
-        except Exception:  # a monitor must never break what it monitors
-            logger.warning("the answer of an LLM call could not be logged", exc_info=True)
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            warn(logger, "the answer of an LLM call could not be logged", exc_info=True)
 
     def abandon(self) -> None:
         """Log a stream that its reader left; one that was read to its end is logged already."""
@@ -111,8 +112,8 @@ class OpenCall:
                     self.row["status_code"] = status
             self.note_text("output_text", "".join(self.texts))
             self._note_requests(error)
-        except Exception:  # a monitor must never break what it monitors
-            logger.warning("an LLM call could not be logged in whole", exc_info=True)
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            warn(logger, "an LLM call could not be logged in whole", exc_info=True)
         emit(self.row, self.how.sink, self._scope, self._repeated)
 
     def note_text(self, column: str, text: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.serving.adapters.gradio_event import EventFunction, shown_values
 from flytekitplugins.wbmon.serving.adapters.shown import (
     Shown,
@@ -64,7 +65,7 @@ class EventCall:
         try:
             return work()
         finally:
-            CURRENT.reset(token)
+            restore(CURRENT, token)
 
     async def step_later(self, work: Callable[[], Any]) -> Any:
         """As `step`, of a coroutine."""
@@ -72,7 +73,7 @@ class EventCall:
         try:
             return await work()
         finally:
-            CURRENT.reset(token)
+            restore(CURRENT, token)
 
     def output(self, given: Any) -> Any:
         """The outputs of the event: the function's own, and without `shown` the prediction's id."""

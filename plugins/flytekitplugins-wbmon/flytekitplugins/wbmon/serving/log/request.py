@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
+from flytekitplugins.wbmon.context import Block, innermost
 from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
@@ -25,7 +26,7 @@ class Content(Protocol):
         """The columns by name."""
 
 
-class Request:
+class Request(Block):
     """The data of one request; the row is made from it when the request is finished.
 
     Attributes:
@@ -111,7 +112,9 @@ class Request:
         self.features = {**(self.features or {}), **features}
 
     def add_stage(self, name: str, milliseconds: float) -> None:
-        """Add time to a stage, which may run several times in a request."""
+        """Add time to a stage, which may run several times in a request; after its end, nothing."""
+        if self.is_over:  # the writer thread reads it
+            return
         name = text_of(name)
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
@@ -223,4 +226,4 @@ CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
 
 def current_request() -> Request | None:
     """The request that the running code serves; None outside of one."""
-    return CURRENT.get()
+    return innermost(CURRENT)

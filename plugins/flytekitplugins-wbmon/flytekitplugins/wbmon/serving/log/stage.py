@@ -11,36 +11,48 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from flytekitplugins.wbmon.context import Block, innermost, leave
 from flytekitplugins.wbmon.serving.log.request import Request, current_request
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_AROUND: ContextVar[Stage | None] = ContextVar("wbmon_stage", default=None)
+
+class _Run(Block):
+    """One run of a stage."""
+
+    request: Request | None
+    outer: _Run | None
+    token: Token[_Run | None]
+    begin: float
+    inner_ms = 0.0
+
+
+_AROUND: ContextVar[_Run | None] = ContextVar("wbmon_stage", default=None)
 
 
 class Stage:
     """A context manager that adds its time to a stage of the current request, if there is one.
 
+    One object may be entered again, also within itself and in several threads.
+
     Args:
         name: Name of the stage in `stage_ms`.
     """
 
-    __slots__ = ("_begin", "_inner_ms", "_name", "_outer", "_request", "_token")
+    __slots__ = ("_name", "_runs")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._inner_ms = 0.0
-        self._request: Request | None = None
-        self._outer: Stage | None = None
-        self._token: Token[Stage | None] | None = None
-        self._begin = 0.0
+        self._runs: list[_Run] = []
 
     def __enter__(self) -> Self:
-        self._request = current_request()
-        self._outer = _AROUND.get()
-        self._token = _AROUND.set(self)
-        self._begin = perf_counter()
+        run = _Run()
+        run.request = current_request()
+        run.outer = innermost(_AROUND)
+        run.token = _AROUND.set(run)
+        self._runs.append(run)
+        run.begin = perf_counter()
         return self
 
     def __exit__(
@@ -49,11 +61,20 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        spent_ms = (perf_counter() - self._begin) * 1e3
-        if self._token is not None:
-            _AROUND.reset(self._token)
+        run = self._ended()
+        spent_ms = (perf_counter() - run.begin) * 1e3
+        leave(_AROUND, run.token, run)
+        request, outer = run.request, run.outer
         # an outer stage of another request (one request served within another) loses no time
-        if self._outer is not None and self._outer._request is self._request:  # noqa: SLF001 - of this class
-            self._outer._inner_ms += spent_ms  # noqa: SLF001 - of this class
-        if self._request is not None:
-            self._request.add_stage(self._name, spent_ms - self._inner_ms)
+        if outer is not None and outer.request is request:
+            outer.inner_ms += spent_ms
+        if request is not None:
+            request.add_stage(self._name, spent_ms - run.inner_ms)
+
+    def _ended(self) -> _Run:
+        """The run that ends: this context's, or, if it began in another one, the last."""
+        here = _AROUND.get()
+        if here is None or here not in self._runs:
+            return self._runs.pop()
+        self._runs.remove(here)
+        return here

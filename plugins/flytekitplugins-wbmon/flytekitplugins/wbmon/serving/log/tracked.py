@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
+from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, current_request
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,7 +130,7 @@ def _stream(log: RequestLog, route: str) -> Iterator[Request]:
     try:
         yield request
     except BaseException as error:
-        request.end_with(error, around=CURRENT.get())
+        request.end_with(error, around=current_request())
         raise
     finally:
         request.latency_ms = request.elapsed_ms()
@@ -144,7 +145,7 @@ def _current(request: Request) -> Iterator[None]:
     try:
         yield
     finally:
-        CURRENT.reset(token)
+        restore(CURRENT, token)
 
 
 def _note_chunk(request: Request) -> None:
