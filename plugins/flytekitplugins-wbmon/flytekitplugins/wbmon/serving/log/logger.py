@@ -193,6 +193,8 @@ class PredictionLogger(FeedbackLog):
     ) -> str:
         """Log one prediction, as part of the request being served or as a request of its own.
 
+        Containers and arrays are copied as they are now, within the bounds of `snapshot`.
+
         A request may have several predictions, as of a batch, and some after its end, as of a task
         that it started; each has a row. Start the function of a thread by `with_context`; where
         that cannot be, also in another process, give the request's id as `parent_request_id`.

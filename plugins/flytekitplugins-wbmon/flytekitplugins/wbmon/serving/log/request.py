@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
+from flytekitplugins.wbmon.monitor.prediction_log.snapshot import snapshots
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 MAX_FURTHER = 1_000
@@ -102,13 +103,14 @@ class Request:
         return (perf_counter() - self.begin) * 1e3
 
     def set(self, **columns: Any) -> None:
-        """Set columns of the row; values that are None change nothing."""
-        given = {name: value for name, value in columns.items() if value is not None}
+        """Set columns of the row, as they are now; values that are None change nothing."""
+        given = snapshots({name: value for name, value in columns.items() if value is not None})
         self.columns = given if self.columns is None else {**self.columns, **given}
 
     def add_features(self, features: Mapping[str, Any]) -> None:
-        """Add inputs of the model by name."""
-        self.features = {**(self.features or {}), **features}
+        """Add inputs of the model by name, as they are now."""
+        given = snapshots(features)
+        self.features = given if self.features is None else {**self.features, **given}
 
     def add_stage(self, name: str, milliseconds: float) -> None:
         """Add time to a stage, which may run several times in a request."""
@@ -199,8 +201,8 @@ class Prediction:
         request: The request that it is a part of.
         request_id: The key that feedback and labels of the prediction are joined on.
         made_at: When it was made; seconds since 1970, UTC.
-        columns: Columns of the row by name.
-        features: The model's inputs by name.
+        columns: Columns of the row by name, as they were then.
+        features: The model's inputs by name, as they were then.
     """
 
     __slots__ = ("columns", "features", "made_at", "request", "request_id")
@@ -214,8 +216,8 @@ class Prediction:
     ) -> None:
         self.request, self.request_id = request, request_id
         self.made_at = time()
-        self.columns = {name: value for name, value in columns.items() if value is not None}
-        self.features = None if features is None else dict(features)
+        self.columns = snapshots({n: value for n, value in columns.items() if value is not None})
+        self.features = None if features is None else snapshots(features)
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
