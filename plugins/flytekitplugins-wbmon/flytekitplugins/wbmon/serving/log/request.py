@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
 from flytekitplugins.wbmon.monitor.prediction_log.snapshot import snapshots
+from flytekitplugins.wbmon.serving.log.covered_time import CoveredTime
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 MAX_FURTHER = 1_000
@@ -54,12 +55,15 @@ class Request:
         bodies: Captured bodies; used for columns that the handler gave no value for.
         features: The model's inputs by name.
         stages: Milliseconds by stage.
+        covered: The time that stages have covered until now; they may run side by side.
+        covered_ms: Milliseconds of the latency that they covered.
         further: The predictions after the first one, as of an endpoint that takes a batch.
         n_further: How many there were; of more than 1000, `further` is a random sample.
         is_over: Whether it was counted; what is added now would not be seen any more.
         is_elsewhere: Whether another process serves it.
         is_alone: Whether its caller is known to have left.
         owner: The log that counts it; a prediction of another log is no part of it.
+        around: The request within which it began, of the same log or another one.
     """
 
     # class attributes as defaults: an instance is made for every request, and sets little
@@ -81,12 +85,15 @@ class Request:
     bodies: Content | None = None
     features: dict[str, Any] | None = None
     stages: dict[str, float] | None = None
+    covered: CoveredTime | None = None
+    covered_ms = 0.0
     further: list[Prediction] | None = None
     n_further = 0
     is_over = False
     is_elsewhere = False
     is_alone = False
     owner: object = None
+    around: Request | None = None
     _n_named = 0
 
     def __init__(
@@ -118,6 +125,11 @@ class Request:
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
         self.stages = stages
+
+    def note_covered(self) -> None:
+        """Note how much of the latency stages cover: those after the answer are no part of it."""
+        if self.covered is not None:
+            self.covered_ms = self.covered.until(self.begin + self.latency_ms / 1e3) * 1e3
 
     def would_replace(self, columns: Mapping[str, Any]) -> bool:
         """Whether the columns hold an answer where the request has one already."""
@@ -226,3 +238,11 @@ CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
 def current_request() -> Request | None:
     """The request that the running code serves; None outside of one."""
     return CURRENT.get()
+
+
+def request_within(log: object) -> Request | None:
+    """The nearest request of a log that the running code serves; None outside of one."""
+    request = CURRENT.get()
+    while request is not None and request.owner is not log and request.owner is not None:
+        request = request.around
+    return request

@@ -1,7 +1,8 @@
 """Measures the time of stages within a request.
 
-Nested stages do not count twice, so the stages and the uncovered time (`other`) add up to the
-latency of the request.
+The time of a stage is what no stage within it takes, and `other` is the time of the request that no
+stage covers. So the stages and `other` add up to the latency of the request; of stages side by
+side, as of tasks, each has its own time, and their sum is larger.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.serving.log.request import Request, current_request
+from flytekitplugins.wbmon.serving.log.covered_time import CoveredTime
+from flytekitplugins.wbmon.serving.log.request import Request, current_request, request_within
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,24 +25,33 @@ class Stage:
     """A context manager that adds its time to a stage of the current request, if there is one.
 
     Args:
+        log: The log whose nearest request it is a stage of; without one, of the current request.
         name: Name of the stage in `stage_ms`.
     """
 
-    __slots__ = ("_begin", "_inner_ms", "_name", "_outer", "_request", "_token")
+    __slots__ = ("_begin", "_inner", "_log", "_name", "_outer", "_request", "_token")
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._inner_ms = 0.0
+    def __init__(self, log: object, name: str) -> None:
+        self._log, self._name = log, name
+        self._inner: CoveredTime | None = None
         self._request: Request | None = None
-        self._outer: Stage | None = None
+        self._outer: CoveredTime | None = None
         self._token: Token[Stage | None] | None = None
         self._begin = 0.0
 
     def __enter__(self) -> Self:
-        self._request = current_request()
-        self._outer = _AROUND.get()
+        request = self._request = request_within(self._log) or current_request()
+        outer = _AROUND.get()
         self._token = _AROUND.set(self)
-        self._begin = perf_counter()
+        self._begin = now = perf_counter()
+        if request is None:
+            return self
+        if request.covered is None:
+            request.covered = CoveredTime()
+        request.covered.begin(now)
+        # an outer stage of another request (one request served within another) loses no time
+        if outer is not None and outer._request is request:  # noqa: SLF001 - of this class
+            self._outer = outer.begin_inner(now)
         return self
 
     def __exit__(
@@ -49,11 +60,22 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        spent_ms = (perf_counter() - self._begin) * 1e3
+        now = perf_counter()
         if self._token is not None:
             _AROUND.reset(self._token)
-        # an outer stage of another request (one request served within another) loses no time
-        if self._outer is not None and self._outer._request is self._request:  # noqa: SLF001 - of this class
-            self._outer._inner_ms += spent_ms  # noqa: SLF001 - of this class
-        if self._request is not None:
-            self._request.add_stage(self._name, spent_ms - self._inner_ms)
+        request = self._request
+        if request is None:
+            return
+        if request.covered is not None:
+            request.covered.end(now)
+        if self._outer is not None:
+            self._outer.end(now)
+        inner_s = 0.0 if self._inner is None else self._inner.until(now)
+        request.add_stage(self._name, max(0.0, now - self._begin - inner_s) * 1e3)
+
+    def begin_inner(self, now: float) -> CoveredTime:
+        """Begin a stage within this one, which loses its time; seconds by the monotonic clock."""
+        if self._inner is None:
+            self._inner = CoveredTime()
+        self._inner.begin(now)
+        return self._inner
