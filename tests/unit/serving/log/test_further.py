@@ -273,3 +273,101 @@ def test_a_thread_that_may_outlive_its_request_gives_the_id_of_it(
     assert stats.served == total(tmp_path, "requests") == 1
     assert rows[name]["prediction"] == 1
     assert rows[name].get("parent_request_id") == (None if is_live else "r")
+
+
+@pytest.mark.parametrize("by", ["parent_request_id", "request_id"])
+def test_a_worker_that_the_first_request_starts_logs_for_whom_it_works(
+    make: Make, tmp_path: Path, by: str
+) -> None:
+    log = make()
+
+    async def work(queue: asyncio.Queue[Any]) -> None:
+        while True:
+            name, done = await queue.get()
+            log.log_prediction(prediction=f"of {name}", **{by: name})
+            done.set_result(None)
+
+    async def serve() -> None:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        workers: list[asyncio.Task[None]] = []
+
+        async def handle(name: str) -> None:
+            with log.request("/r", request_id=name):
+                if not workers:
+                    workers.append(asyncio.create_task(work(queue)))
+                done = asyncio.get_running_loop().create_future()
+                queue.put_nowait((name, done))
+                await done
+
+        for name in "abc":
+            await handle(name)
+        await asyncio.gather(handle("d"), handle("e"))
+        workers[0].cancel()
+
+    asyncio.run(serve())
+    stats = log.close()
+
+    assert sorted(told(tmp_path)) == [(name, None, f"of {name}") for name in "abcde"]
+    assert (stats.served, stats.further_logged) == (5, 0)
+
+
+def test_a_parent_that_is_named_is_believed_more_than_the_code_around(
+    make: Make, tmp_path: Path
+) -> None:
+    log = make()
+    with log.request("/outer", request_id="outer"), log.request("/inner", request_id="inner"):
+        log.log_prediction(prediction=1, parent_request_id="outer")
+        log.log_prediction(prediction=2, parent_request_id="inner")
+        log.log_prediction(prediction=3, parent_request_id="elsewhere", request_id="x")
+    log.close()
+
+    assert sorted(told(tmp_path), key=str) == [
+        ("inner", None, 2), ("outer", None, 1), ("x", "elsewhere", 3),
+    ]  # fmt: skip
+
+
+def test_a_prediction_belongs_to_the_nearest_request_of_its_log(make: Make, tmp_path: Path) -> None:
+    ours = make()
+    theirs = PredictionLogger("other", str(tmp_path), sampling=SamplingPolicy(rate=1.0))
+
+    @theirs.track("tracked")
+    def inner() -> Iterator[None]:
+        ours.log_prediction(prediction="ours")
+        theirs.log_prediction(prediction="theirs")
+        yield
+
+    with ours.request("/far", request_id="far"), ours.request("/near", request_id="near"):
+        with theirs.request("/between"):
+            list(inner())
+        with theirs.request("/r"), ours.stage("ours"), theirs.stage("theirs"):
+            pass
+    ours.close()
+    theirs.close()
+    rows = {row["route"]: row for row in read_rows(tmp_path)}
+
+    assert {route: row.get("prediction") for route, row in rows.items()} == {
+        "/far": None, "/near": "ours", "/between": None, "tracked": "theirs", "/r": None,
+    }  # fmt: skip
+    assert set(rows["/near"]["stage_ms"]) == {"ours", "other"}
+    assert set(rows["/r"]["stage_ms"]) == {"theirs", "other"}
+
+
+def test_a_child_that_is_forked_within_several_requests_counts_none_of_them(
+    make: Make, tmp_path: Path
+) -> None:
+    log = make()
+    with log.request("/outer", request_id="outer"), log.request("/inner", request_id="inner"):
+        child = os.fork()
+        if child == 0:
+            log.log_prediction(prediction="of the child", parent_request_id="outer")
+            log.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+    log.close()
+
+    assert total(tmp_path, "requests") == 2
+    assert sorted(row.get("parent_request_id", "") for row in read_rows(tmp_path)) == [
+        "",
+        "",
+        "outer",
+    ]

@@ -328,3 +328,14 @@ def test_no_column_of_a_call_shows_a_key_or_a_user(tmp_path: Path) -> None:
     written = "".join(path.read_text() for path in tmp_path.glob("sealed/ask/*.jsonl"))
     assert key not in written
     assert user not in written
+
+
+def test_a_row_has_its_columns_as_they_were_when_it_began() -> None:
+    documents, tried = ["a"], [{"status": 500}]
+    with call_attributes(retrieved_documents=documents):
+        begun = new_row(attempt_log=tried)
+    documents.append("of another call")
+    tried[0]["status"] = 200
+
+    assert begun["retrieved_documents"] == ["a"]
+    assert begun["attempt_log"] == [{"status": 500}]

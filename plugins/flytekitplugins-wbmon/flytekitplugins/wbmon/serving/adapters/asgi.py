@@ -33,6 +33,8 @@ Extractor = Callable[[AsgiScope], str | None]
 _STATUS_DISCONNECTED = 499
 # by name, so that no framework and no server has to be imported
 _GONE = ("ClientDisconnect", "ClientDisconnected")
+# servers that offer it send a file for the app
+_PARTS = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
 
@@ -41,8 +43,13 @@ class PredictionLoggingMiddleware:
     """Logs each HTTP request, and closes the log when the server shuts down.
 
     Each request has an id: its own `x-request-id` if that is acceptable, a new one otherwise. The
-    response carries the id in the same header, and feedback refers to it. The latency ends with the
-    last byte of the response, so it does not include background tasks. Websockets are not logged.
+    response carries the id in the same header, and feedback refers to it. Where the request had
+    none and the app answers with an acceptable one of its own, that becomes the id: it is what the
+    caller has. The latency ends with the last byte of the response, so it does not include
+    background tasks. Websockets are not logged.
+
+    Around an app and again around one within it, as one that is mounted, the outermost middleware
+    of a log logs the request, and the others pass it on.
 
     A response that does not come to its end is a failure of the server, also if its status 200 was
     sent long before: the app raised, was cancelled, or ended without a last message. It is none if
@@ -91,6 +98,8 @@ class PredictionLoggingMiddleware:
         self.app = app
         self.logger = logger
         self._exclude = frozenset(exclude)
+        # in the scope, which those around an app and its parts share; one for each log
+        self._mark = f"wbmon.{id(logger):x}"
         self._max_body = max_body if capture == "bodies" else 0
         extractors = {"tenant": tenant, "user": user, "session_id": session}
         self._extractors = [
@@ -106,7 +115,11 @@ class PredictionLoggingMiddleware:
                 send = self._closing(send)
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(self.logger, scope, send)
+        served: Request | None = scope.get(self._mark)
+        if served is not None and not served.is_over:
+            await self.app(scope, receive, send)
+            return
+        exchange = scope[self._mark] = Exchange(self.logger, scope, send)
         if self._max_body:
             exchange.keep_bodies(self._max_body)
         token = CURRENT.set(exchange)
@@ -153,7 +166,7 @@ class Exchange(Request):
         send: The server's function to send a message.
     """
 
-    _is_started = _is_sent = _is_stream = _has_length = False
+    _is_started = _is_sent = _is_stream = _has_length = _is_named = False
     _content_type = _content_encoding = _parent = b""
     _incoming: Body | None = None
     _outgoing: Body | None = None
@@ -175,8 +188,10 @@ class Exchange(Request):
                 request_id = value.decode("latin-1")
             elif name == b"traceparent":
                 self._parent = value
-        acceptable = request_id and is_acceptable(request_id)
-        self.request_id = request_id if acceptable else new_request_id()
+        if request_id and is_acceptable(request_id):
+            self.request_id, self._is_named = request_id, True
+        else:
+            self.request_id = new_request_id()
         logger.enter(self)
 
     def keep_bodies(self, limit: int) -> None:
@@ -215,7 +230,7 @@ class Exchange(Request):
             self._is_started = True
             self.status = message["status"]
             message = self._with_id(message)
-        elif kind == "http.response.body":
+        elif kind in _PARTS:
             if self._outgoing is not None:
                 self._outgoing.add(message.get("body", b""))
             if not message.get("more_body", False):
@@ -295,10 +310,13 @@ class Exchange(Request):
             self.status = _STATUS_DISCONNECTED if self.is_alone else _SERVER_ERROR
 
     def _with_id(self, message: Message) -> Message:
-        """The start of the response with the request's id, unless the app has set one itself."""
+        """The start of the response with the request's id.
+
+        If the app has set one itself, that is what the caller gets, and feedback refers to.
+        """
         # a new list: the app may send the same one again
         headers = [*message.get("headers", ())]
-        is_named = False
+        own: bytes | None = None
         for name, value in headers:
             if name == b"content-length":
                 self._has_length = True
@@ -308,11 +326,19 @@ class Exchange(Request):
             elif name == b"content-encoding":
                 self._content_encoding = value
             elif name == b"x-request-id":
-                is_named = True
-        if not is_named:
+                own = value
+        if own is None:
             headers.append((b"x-request-id", self.request_id.encode()))
             message["headers"] = headers
+        elif not self._is_named:
+            self._take_id(own.decode("latin-1"))
         return message
+
+    def _take_id(self, request_id: str) -> None:
+        """Take an id that the app has set, unless it is that of one of the predictions."""
+        is_taken = any(each.request_id == request_id for each in self.further or ())
+        if is_acceptable(request_id) and not is_taken:
+            self.request_id = request_id
 
 
 def _raised_by_body(error: BaseException) -> BaseException | None:

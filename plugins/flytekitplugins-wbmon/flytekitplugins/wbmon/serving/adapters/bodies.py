@@ -64,7 +64,8 @@ class Body:
         """Add the next chunk of the body."""
         room = self._limit - self.size
         if room > 0 and chunk:
-            self._kept.append(chunk if len(chunk) <= room else chunk[:room])
+            # an app may send a buffer that it fills again
+            self._kept.append(bytes(chunk if len(chunk) <= room else chunk[:room]))
         self.size += len(chunk)
         self.is_cut = self.size > self._limit
 

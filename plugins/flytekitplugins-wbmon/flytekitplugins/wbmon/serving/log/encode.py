@@ -52,7 +52,7 @@ class RowEncoder:
         if request.first_chunk_ms is not None:
             row["time_to_first_chunk_ms"] = request.first_chunk_ms
         if request.stages:
-            rest = request.latency_ms - math.fsum(request.stages.values())
+            rest = max(0.0, request.latency_ms - request.covered_ms)
             row["stage_ms"] = {**request.stages, "other": rest}
         # a value that the handler gave is better than the captured body, so it comes second
         given = request.bodies.columns() if request.bodies is not None else {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
+from flytekitplugins.wbmon.monitor.prediction_log.snapshot import snapshot
 from flytekitplugins.wbmon.serving.log.assignment import Experiment, Exposures, unit_hash
 from flytekitplugins.wbmon.serving.log.feedback import (
     FeedbackSource,
@@ -95,7 +96,7 @@ class FeedbackLog:
                 name=name,
                 score=score,
                 label=label,
-                comment=comment,
+                comment=snapshot(comment),
             )
         except DataError:
             raise

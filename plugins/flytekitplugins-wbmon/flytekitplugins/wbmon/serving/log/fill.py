@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.serving.log.encode import known_columns
-from flytekitplugins.wbmon.serving.log.request import Prediction, Request, current_request
+from flytekitplugins.wbmon.serving.log.request import Prediction, Request, request_within
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 _COMMON = {"prediction", "score", "input_text", "output_text", "variant"}
@@ -43,20 +43,19 @@ def request_of(
         parent_id: The id that the caller gave of its request.
         route: The route, where another process serves the request.
     """
-    request = current_request()
-    if request is not None and request.owner in (None, log):
-        return request
-    if parent_id is not None:
+    request = request_within(log)
+    if parent_id is not None and (request is None or parent_id != request.request_id):
         return log.live_request(parent_id) or _elsewhere(parent_id, route)
-    if request_id is not None:
-        return log.live_request(request_id)
-    if log.n_in_flight:
+    # a task that outlives the request that started it may work for others
+    if request_id is not None and (request is None or request.is_over):
+        return log.live_request(request_id) or request
+    if request is None and log.n_in_flight:
         log.warn_once(
             "apart",
             "a prediction outside of a request counts as a request of its own; if it belongs to "
             "one, start the thread's function by with_context, or give parent_request_id",
         )
-    return None
+    return request
 
 
 def add_prediction(

@@ -153,7 +153,7 @@ class PredictionLogger(FeedbackLog):
         """
         request = Request(request_id, route=route)
         fill(self, request, columns)
-        around = current_request()
+        around = request.around = current_request()
         token = CURRENT.set(request)
         self.enter(request)
         try:
@@ -194,6 +194,8 @@ class PredictionLogger(FeedbackLog):
     ) -> str:
         """Log one prediction, as part of the request being served or as a request of its own.
 
+        Containers and arrays are copied as they are now, within the bounds of `snapshot`.
+
         A request may have several predictions, as of a batch, and some after its end, as of a task
         that it started; each has a row. Start the function of a thread by `with_context`; where
         that cannot be, also in another process, give the request's id as `parent_request_id`.
@@ -207,7 +209,9 @@ class PredictionLogger(FeedbackLog):
             output_text: The answer as a text or nested containers.
             request_id: The id that feedback refers to; that of the request by default, of its
                 second prediction `<id>:2`, outside of a request a new one.
-            parent_request_id: Outside of a request: the id of the request that it is a part of.
+            parent_request_id: The id of the request that it is a part of, where that is another one
+                than the code belongs to: in a thread, another process, or a task that works for
+                several requests.
             route: Outside of a request: name of the route or function.
             latency_ms: Outside of a request: duration in milliseconds; unknown by default.
             columns: `tenant`, `user`, `session_id`, `variant`, or other columns of the log.
@@ -238,19 +242,25 @@ class PredictionLogger(FeedbackLog):
         """A context manager that measures the block as a stage of the request being served.
 
         Args:
-            name: Name of the stage; time that no stage covers is logged as `other`.
+            name: Name of the stage; time that no stage covers is logged as `other`, which is the
+                rest of the latency. Stages side by side have each their own time.
         """
-        return Stage(name)
+        return Stage(self, name)
 
     def enter(self, request: Request) -> None:
         """Count a request that begins; for adapters of frameworks."""
         if not self._process.is_begun:
             self._process.begin()
         request.owner = self
+        around = current_request()
+        if around is not None and around is not request:
+            request.around = around
         self._process.buffer.enter(request)
 
     def leave(self, request: Request) -> None:
-        """Count a request's response as sent; for adapters of frameworks."""
+        """Count a request's response as sent, its latency being known; for adapters."""
+        if request.covered is not None:
+            request.note_covered()
         self._process.buffer.live.discard(request)
 
     def finish(self, request: Request) -> None:
@@ -289,7 +299,8 @@ class PredictionLogger(FeedbackLog):
         self._process.abandon()
         self._process = ProcessLog(self._settings)
         served = current_request()
-        if served is not None:
+        while served is not None:
             served.is_over = served.is_elsewhere = True
+            served = served.around
         if self._is_closed:
             self._process.close(0.0)

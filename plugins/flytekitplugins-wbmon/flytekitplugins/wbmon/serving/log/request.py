@@ -13,6 +13,8 @@ from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
+from flytekitplugins.wbmon.monitor.prediction_log.snapshot import snapshots
+from flytekitplugins.wbmon.serving.log.covered_time import CoveredTime
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 MAX_FURTHER = 1_000
@@ -54,12 +56,15 @@ class Request(Block):
         bodies: Captured bodies; used for columns that the handler gave no value for.
         features: The model's inputs by name.
         stages: Milliseconds by stage.
+        covered: The time that stages have covered until now; they may run side by side.
+        covered_ms: Milliseconds of the latency that they covered.
         further: The predictions after the first one, as of an endpoint that takes a batch.
         n_further: How many there were; of more than 1000, `further` is a random sample.
         is_over: Whether it was counted; what is added now would not be seen any more.
         is_elsewhere: Whether another process serves it.
         is_alone: Whether its caller is known to have left.
         owner: The log that counts it; a prediction of another log is no part of it.
+        around: The request within which it began, of the same log or another one.
     """
 
     # class attributes as defaults: an instance is made for every request, and sets little
@@ -81,12 +86,15 @@ class Request(Block):
     bodies: Content | None = None
     features: dict[str, Any] | None = None
     stages: dict[str, float] | None = None
+    covered: CoveredTime | None = None
+    covered_ms = 0.0
     further: list[Prediction] | None = None
     n_further = 0
     is_over = False
     is_elsewhere = False
     is_alone = False
     owner: object = None
+    around: Request | None = None
     _n_named = 0
 
     def __init__(
@@ -103,13 +111,14 @@ class Request(Block):
         return (perf_counter() - self.begin) * 1e3
 
     def set(self, **columns: Any) -> None:
-        """Set columns of the row; values that are None change nothing."""
-        given = {name: value for name, value in columns.items() if value is not None}
+        """Set columns of the row, as they are now; values that are None change nothing."""
+        given = snapshots({name: value for name, value in columns.items() if value is not None})
         self.columns = given if self.columns is None else {**self.columns, **given}
 
     def add_features(self, features: Mapping[str, Any]) -> None:
-        """Add inputs of the model by name."""
-        self.features = {**(self.features or {}), **features}
+        """Add inputs of the model by name, as they are now."""
+        given = snapshots(features)
+        self.features = given if self.features is None else {**self.features, **given}
 
     def add_stage(self, name: str, milliseconds: float) -> None:
         """Add time to a stage, which may run several times in a request; after its end, nothing."""
@@ -119,6 +128,11 @@ class Request(Block):
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
         self.stages = stages
+
+    def note_covered(self) -> None:
+        """Note how much of the latency stages cover: those after the answer are no part of it."""
+        if self.covered is not None:
+            self.covered_ms = self.covered.until(self.begin + self.latency_ms / 1e3) * 1e3
 
     def would_replace(self, columns: Mapping[str, Any]) -> bool:
         """Whether the columns hold an answer where the request has one already."""
@@ -202,8 +216,8 @@ class Prediction:
         request: The request that it is a part of.
         request_id: The key that feedback and labels of the prediction are joined on.
         made_at: When it was made; seconds since 1970, UTC.
-        columns: Columns of the row by name.
-        features: The model's inputs by name.
+        columns: Columns of the row by name, as they were then.
+        features: The model's inputs by name, as they were then.
     """
 
     __slots__ = ("columns", "features", "made_at", "request", "request_id")
@@ -217,8 +231,8 @@ class Prediction:
     ) -> None:
         self.request, self.request_id = request, request_id
         self.made_at = time()
-        self.columns = {name: value for name, value in columns.items() if value is not None}
-        self.features = None if features is None else dict(features)
+        self.columns = snapshots({n: value for n, value in columns.items() if value is not None})
+        self.features = None if features is None else snapshots(features)
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
@@ -227,3 +241,11 @@ CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
 def current_request() -> Request | None:
     """The request that the running code serves; None outside of one."""
     return innermost(CURRENT)
+
+
+def request_within(log: object) -> Request | None:
+    """The nearest request of a log that the running code serves; None outside of one."""
+    request = current_request()
+    while request is not None and (request.is_left or request.owner not in (None, log)):
+        request = request.around
+    return request

@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
 )
+from flytekitplugins.wbmon.monitor.prediction_log.snapshot import snapshots
 from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
@@ -276,7 +277,7 @@ def current_scope() -> CallScope | None:
 
 
 def new_row(**columns: Any) -> Row:
-    """A row that begins now, with the attributes of the code around it."""
+    """A row that begins now, with the attributes of the code around it, as they are now."""
     attributes = {name: value for name, value in _columns_around().items() if value is not None}
     return {
         "kind": "prediction",
@@ -284,8 +285,8 @@ def new_row(**columns: Any) -> Row:
         "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         "request_id": attributes.get("request_id") or new_request_id(),
         "sample_weight": 1.0,
-        **attributes,
-        **{name: value for name, value in columns.items() if value is not None},
+        **snapshots(attributes),
+        **snapshots({name: value for name, value in columns.items() if value is not None}),
     }
 
 
