@@ -303,6 +303,7 @@ class _CallState:
         if self.policy.log is None or scope.is_logged or not self.made:
             return
         last = self.made[-1]
+        outcome = {"error_type": last.error_type, "status_code": last.status}
         row = new_row(
             gen_ai_operation_name="chat",
             gen_ai_request_model=last.model,
@@ -311,9 +312,8 @@ class _CallState:
             retries=len(self.made) - 1,
             rate_limited=any(each.status == 429 for each in self.made),  # noqa: PLR2004 - HTTP
             fallback_from=self.model if last.model != self.model else None,
-            error_type=last.error_type if failed else None,
             attempt_log=[each.to_row() for each in self.made],
-            **self._answered(),
+            **(outcome if failed else self._answered()),
         )
         emit(row, self.policy.log, scope, scope.begin("chat"))
 
