@@ -5,7 +5,8 @@
         client = openai.OpenAI(base_url=server.url, api_key="x")
 
 Kinds: `ok`, `429` (bare), `429:0.02` (asks to wait, in seconds), `quota`, `400`, `401`, `404`,
-`500`, `503`, `slow:0.3`, `garbage`, `cut` (the connection ends within a stream), `length`.
+`500`, `503`, `slow:0.3`, `garbage`, `cut` (the connection ends within a stream), `length`,
+`says:{"error": {}}` (a body of status 200).
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(int(kind), "rate_limit_exceeded" if kind == "429" else "failed", detail)
         elif kind == "garbage":
             self._send(200, b"<html>gateway</html>")
+        elif kind == "says":
+            self._send(200, json.loads(detail))
         elif self.path.endswith("/embeddings"):
             self._send(200, _embeddings(body))
         elif self.path.endswith("/responses"):
@@ -168,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
         self.wfile.flush()
 
-    def _send(self, status: int, body: Json | bytes, headers: Json | None = None) -> None:
+    def _send(self, status: int, body: Any, headers: Json | None = None) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         kind = "text/html" if isinstance(body, bytes) else "application/json"

@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flytekitplugins.wbmon.errors import error_type
-from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import answer_columns, content_of
+from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import (
+    answer_columns,
+    content_of,
+    whole_answer_columns,
+)
 from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, CallScope, Chain, Row, Sink, emit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
 
@@ -85,7 +89,7 @@ class OpenCall:
     def note_answer(self, answer: Any) -> None:
         """Record a whole answer; the last one counts."""
         try:
-            self.row |= answer_columns(answer)
+            self.row |= whole_answer_columns(answer)
             self.texts = [content_of(answer)]
         except Exception:  # a monitor must never break what it monitors
             logger.warning("the answer of an LLM call could not be logged", exc_info=True)
@@ -110,7 +114,7 @@ class OpenCall:
                 if status is not None:
                     self.row["status_code"] = status
             self.note_text("output_text", "".join(self.texts))
-            self._note_requests(error)
+            self._note_requests()
         except Exception:  # a monitor must never break what it monitors
             logger.warning("an LLM call could not be logged in whole", exc_info=True)
         emit(self.row, self.how.sink, self._scope, self._repeated)
@@ -127,12 +131,12 @@ class OpenCall:
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self.begun) * 1e3
 
-    def _note_requests(self, error: BaseException | None) -> None:
+    def _note_requests(self) -> None:
         made = self.requests or [Attempt(status=self.row.get("status_code"))]
         for each in made:
             each.model = str(self.row.get("gen_ai_request_model") or "")
-        if error is not None:
-            made[-1].error_type = error_type(error)
+        # also of an error that came with status 200
+        made[-1].error_type = self.row.get("error_type", "")
         self.row["attempts"] = len(made)
         self.row["retries"] = len(made) - 1
         self.row["rate_limited"] = any(each.status == _TOO_MANY for each in made)
