@@ -45,6 +45,7 @@ class OpenAIServer:
 
     Attributes:
         changes: What takes the place of fields of an answer, such as `usage`.
+        deltas: What the chunks of a streamed chat say; None for the words of the answer.
     """
 
     def __init__(self, answer: Callable[[list[Json]], str] = echo) -> None:
@@ -52,6 +53,7 @@ class OpenAIServer:
         self.requests: list[Request] = []
         self.by_model: dict[str, str] = {}
         self.changes: Json = {}
+        self.deltas: list[Json] | None = None
         self._script: list[str] = []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"app": self})
@@ -152,11 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, body: Json, kind: str) -> None:
         self._begin_events()
-        words = self.app.answer(body["messages"]).split(" ")
+        deltas = self.app.deltas
+        if deltas is None:
+            words = self.app.answer(body["messages"]).split(" ")
+            deltas = [{"content": f" {word}"[not place :]} for place, word in enumerate(words)]
         common = {"id": "c1", "object": "chat.completion.chunk", "created": 1}
         common |= {"model": f"{body['model']}-2026-01-01"}
-        for place, word in enumerate(words):
-            delta = {"content": word if place == 0 else f" {word}"}
+        for delta in deltas:
             self._event(common | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
             if kind == "cut":
                 self.connection.close()
@@ -164,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
         self._event(common | {"choices": [last]})
         if (body.get("stream_options") or {}).get("include_usage"):
-            self._event(common | {"choices": [], "usage": _usage(body, len(words))})
+            self._event(common | {"choices": [], "usage": _usage(body, len(deltas))})
         self.wfile.write(b"data: [DONE]\n\n")
 
     def _event(self, data: Json) -> None:

@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import (
     answer_columns,
     content_of,
+    is_generated,
     whole_answer_columns,
 )
 from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, CallScope, Chain, Row, Sink, emit
@@ -68,11 +69,10 @@ class OpenCall:
         """Record a chunk of a stream; returns whether the caller may see it."""
         is_usage = _only_usage(part)
         try:
-            text = content_of(part)
-            if text and "time_to_first_chunk_ms" not in self.row:
+            if "time_to_first_chunk_ms" not in self.row and is_generated(part):
                 self.row["time_to_first_chunk_ms"] = self._elapsed_ms()
-            if text and self.how.clean is not None:
-                self.texts.append(text)
+            if self.how.clean is not None:
+                self.texts.append(content_of(part))
             self.row |= answer_columns(part)
         except Exception:  # a monitor must never break what it monitors
             logger.warning("a part of an LLM call could not be logged", exc_info=True)

@@ -125,6 +125,29 @@ def content_of(answer: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
+def is_generated(part: Any) -> bool:
+    """Whether a chunk of a response has anything that the model made, be it no text.
+
+    That is a piece of text, reasoning, refusal, audio or the call of a tool: any field of a delta
+    but the role, under whatever name a provider gives it.
+    """
+    kind = _get(part, "type")
+    if isinstance(kind, str):
+        item = _get(part, "item") if kind == "response.output_item.added" else None
+        is_call = str(_get(item, "type")).endswith("_call")
+        return is_call or bool(kind.endswith(".delta") and _get(part, "delta"))
+    choices = _get(part, "choices")
+    found = choices if isinstance(choices, list | tuple) else ()
+    return any(_get(each, "text") or _says(_first(each, "delta", "message")) for each in found)
+
+
+def _says(delta: Any) -> bool:
+    fields = delta if isinstance(delta, Mapping) else getattr(delta, "__dict__", {})
+    # where the client keeps what its version has no name for
+    more = _get(delta, "model_extra") or {}
+    return any(value for name, value in (*fields.items(), *more.items()) if name != "role")
+
+
 def _finish_reason(source: Any) -> str:
     choice = _first_choice(source)
     if choice is not None:
