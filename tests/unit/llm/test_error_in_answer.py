@@ -20,7 +20,10 @@ from flytekitplugins.wbmon.llm import (
     instrument_openai,
     read_calls,
 )
-from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import whole_answer_columns
+from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import (
+    answer_columns,
+    whole_answer_columns,
+)
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
 from support.openai_server import OpenAIServer
 
@@ -129,6 +132,11 @@ def test_an_answer_that_broke_off_by_an_error_is_one(
 )
 def test_what_may_be_an_answer_is_no_error(answer: Any) -> None:
     assert "error_type" not in whole_answer_columns(answer)
+
+
+def test_an_event_that_is_an_error_tells_which() -> None:
+    event = {"type": "error", "code": "busy", "message": "no", "sequence_number": 3}
+    assert answer_columns(event) == {"error_type": "busy"}
 
 
 def test_an_error_that_a_later_request_makes_good_is_one_row_with_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -230,6 +231,35 @@ def test_a_response_that_failed_is_an_error_in_the_row_of_a_policy(
     )
 
     assert [row["error_type"] for row in rows] == ["server_error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "n_asked"),
+    [
+        ("503", 503, 2),
+        (503.0, 503, 2),
+        (HTTPStatus.SERVICE_UNAVAILABLE, 503, 2),
+        ("unavailable", None, 1),
+        (float("nan"), None, 1),
+        (object(), None, 1),
+        (property(lambda _: 1 // 0), None, 1),
+    ],
+)
+def test_a_status_in_whatever_form_a_client_has_it_does_not_hide_its_error(
+    rows: list, status: Any, expected: int | None, n_asked: int
+) -> None:
+    class OwnError(Exception):
+        status_code = status
+
+    asked: list[str] = []
+
+    def request(model: str) -> None:
+        asked.append(model)
+        raise OwnError
+
+    with pytest.raises(OwnError):
+        policy(attempts=2, log=rows.append).call(request, model="house")
+    assert (len(asked), rows[0].get("status_code")) == (n_asked, expected)
 
 
 def test_an_error_of_the_application_is_no_reason_to_retry() -> None:
