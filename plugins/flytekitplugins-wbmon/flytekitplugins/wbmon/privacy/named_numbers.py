@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from string import ascii_lowercase, ascii_uppercase
 
-# between a name and its number: `no. `, `: "`, `_number = `, ` is `
+# between a name and its number: `no. `, `: "`, `_number = `, ` is `, `</td><td>`
 _GAP = (
-    r"(?:[^\w\n]|_){0,8}(?:(?i:number|num|no|nr|nummer|id|code|is|was|on|ist|lautet|es|est|è)"
+    r"(?:</?[A-Za-z]\w{0,9}(?:\s[^<>]{0,60})?>|[^\w\n]|_){0,8}(?:(?i:number|num|no|nr|nummer|id|code|is|was|on|ist|lautet|es|est|è)"
     r"(?:(?![^\W_])(?:[^\w\n]|_){1,6})){0,2}"
 )
 _DATE = (

@@ -14,14 +14,27 @@ _VERB = (
     r"|\s{0,2}(?:是|为|為|は|은|는)\s{0,2}[:=]?|\s{0,2}-\s{1,2})"
 )
 # a word with letters and digits, as no sentence has many
-_MIXED = r"(?=[^\s\"']{0,40}\d)(?=[^\s\"']{0,40}[A-Za-z])[^\s\"'\[(<{=:;,][^\s\"']"
+_REST = r"(?:[^\s\"']|[\"'](?=\w))"
+_MIXED = rf"(?=[^\s\"']{{0,40}}\d)(?=[^\s\"']{{0,40}}[A-Za-z])[^\s\"'\[(<{{=:;,]{_REST}"
+# or of small and large letters with signs among them
+_SIGNED = (
+    r"(?-i:(?=[^\s\"']{0,40}[A-Z])(?=[^\s\"']{0,40}[a-z])(?=[^\s\"']{0,40}[!#$%^&*+={}|~]\w))"
+    rf"[^\s\"'\[(<{{=:;,]{_REST}{{7,200}}"
+)
 # the name of a method, not a password
 _METHOD = r"sha-?\d|md5|v\d|base\d|argon\d|pbkdf\d|utf|aes|oauth\d|rfc|\d{1,3}-\d"
-_QUOTED = r"(?:\"[^\"\n]{3,200}(?=\"|\Z)|'[^'\n]{3,200}(?='|\Z))"
+_QUOTED = (
+    r"\"([^\"\n]{3,200})(?=\"|\Z)|'([^'\n]{3,200})(?='|\Z)"
+    r"|[“”„«‘’‚「『]\s?([^“”„«»‘’‚「」『』\n]{3,200})(?=[“”«»‘’」』]|\Z)"
+)
+# bold, or code
+_MARKED = r"[*_`]{0,3}"
 # what follows the beginning of a name
 _PASSWORD = re.compile(
-    rf"(?i)[^\W\d_]{{0,6}}(?:{_VERB}\s{{0,3}}(?:{_QUOTED}|{_MIXED}{{3,200}})"
-    rf"|\s{{1,3}}(?:{_QUOTED}|(?!{_METHOD}){_MIXED}{{6,200}}|\((?!{_METHOD}){_MIXED}{{5,200}}(?<!\))))"
+    rf"(?i)[^\W\d_]{{0,6}}{_MARKED}"
+    rf"(?:{_VERB}\s{{0,3}}{_MARKED}(?:{_QUOTED}|({_MIXED}{{3,200}})|({_SIGNED}))"
+    rf"|\s{{1,3}}{_MARKED}(?:{_QUOTED}|(?!{_METHOD})({_MIXED}{{6,200}})"
+    rf"|\((?!{_METHOD})({_MIXED}{{5,200}})(?<!\))))"
 )
 # `482913 is your one-time password`
 _CODE_BEFORE = re.compile(
@@ -38,7 +51,6 @@ _SEED = re.compile(r"(?:[^\w\n]{1,4}| is | are ){1,2}((?:[a-z]{3,8} ){11,23}[a-z
 _CODE = re.compile(
     rf"(?i)2?(?: code| number)?(?:{_VERB}|\s?[:=])?\s{{0,3}}(\d{{3,8}})(?![^\W_])(?![.\-]\d)"
 )
-_SECRET = re.compile(r"[^\s\"']+\Z|(?<=['\"])[^'\"\n]+\Z")
 # the beginnings of names, and how they may go on
 _PASSWORDS = (
     ("pass", ("w", "p", "c", "e ")), ("identified", (" by",)), ("kennwort", ("",)),
@@ -123,9 +135,8 @@ def _keys(text: str, words: str) -> Iterator[tuple[int, int]]:
 
 def _told(text: str, at: int) -> Iterator[tuple[int, int]]:
     found = _PASSWORD.match(text, at)
-    if found is not None and (secret := _SECRET.search(found[0])) is not None:
-        start = found.start() + secret.start()
-        yield start + text.startswith("(", start), found.end()
+    if found is not None and found.lastindex is not None:
+        yield found.span(found.lastindex)
 
 
 def _seeds(text: str, words: str) -> Iterator[tuple[int, int]]:
