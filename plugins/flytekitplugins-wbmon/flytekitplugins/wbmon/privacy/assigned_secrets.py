@@ -29,20 +29,21 @@ _ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{3,100}}|[Pp][Ww]){_ASSIGNED}")
 _OTHER_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{2,100}}){_ASSIGNED}")
 _OPEN = re.compile(r"b?(\\{0,16})(\"{3}|'{3}|`{3}(?:\w{0,10}\n)?|[\"']|`(?![\s).,;:]))")
 # in quotes it goes on to the last of them, spaces and all
-_QUOTES_OR_LINE = re.compile(r"(\\*)([\"'`\n])")
+_QUOTES_OR_LINE = re.compile(r"(?<!\\)(\\*)([\"'`\n])")
 _BEHIND_QUOTE = re.compile(r"[\s,;:.)}\]&></]|\\[nrt]|\Z")
 _IN_CURLY = re.compile("[“”„«‘’‚「『]\\s?([^“”„«»‘’‚「」『』\n]{1,200})(?:[“”«»‘’」』]|\\Z)")
 _SCHEMES = r"(?:(?i:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
 _LETTER = r"[^\s\"'\\,;&{}\[\]<]"
+_BRACKETS_INSIDE = r"[{}\[\]][{}\[\]()]{0,5}"
 _NAME_AHEAD = (
-    r"(?!(?:[A-Z]?[a-z][a-z_.\-]{0,60}\d?|[A-Z][A-Z_.\-]{1,60}|(?:[A-Z]?[a-z]{2,20}){2,5})\s?[=:])"
+    r"(?!(?:[A-Z]?[a-z][a-z_.\-]{0,60}(?:[A-Z][a-z]{1,20}){0,4}\d?|[A-Z][A-Z_.\-]{1,60})\s?[=:])"
 )
 # a separator ends it only in front of a blank or of another `name=`, a bracket only if it may close
 # what the name stands in, and `<` if it opens a tag
 _INSIDE = (
     rf"(?:[,;&]{{1,3}}|[\"'])(?=[^\s\"'\\,;&{{}}\[\]()]){_NAME_AHEAD}"
-    rf"|[,;&]?[{{}}\[\]()]{{1,6}}(?={_LETTER})(?![.:!?]{{1,3}}(?:\s|\Z))"
-    rf"|[{{}}\[\]()]{{1,6}}[,;&](?={_LETTER}){_NAME_AHEAD}"
+    rf"|[,;&]?{_BRACKETS_INSIDE}(?=[^\s\"'\\,;&{{}}\[\]<()])(?![.:!?]{{1,3}}(?:\s|\Z))"
+    rf"|{_BRACKETS_INSIDE}[,;&](?={_LETTER}){_NAME_AHEAD}"
     r"|<(?!/?[A-Za-z]\w{0,9}\s?/?>)|\\(?![\\nrtu\"'/])"
 )
 _FIRST = rf"(?:{_LETTER}|<(?!/?[A-Za-z])|[,;&}}\]]{{1,3}}(?={_LETTER}){_NAME_AHEAD})"
