@@ -118,6 +118,7 @@ PARTS = (
     "token=`a", "token:**a", "token='\\'", "<th>token</th><td>", "<token>", "password is **A$", "pin for a ",
     "mnemonic ab ", "%22%3A", "%2522%253a", "&amp;", "$6$a$", "passphrase=ab ", "user,password\na,",
     "\n", " ", "a", "A", "7", "\u00e4", "\uff10", "\u200b", "a\u0301", "\u5bc6\u7801\uff1a",
+    "\u7535\u8bdd1", "ip:2001:",
 )  # fmt: skip
 # what opens the gates for the patterns that are only searched if they may match
 GATES = (
