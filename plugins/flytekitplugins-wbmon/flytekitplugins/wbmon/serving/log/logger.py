@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from flytekitplugins.wbmon.context import leave
+from flytekitplugins.wbmon.context import innermost, leave
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
 from flytekitplugins.wbmon.serving.log.feedback_log import FeedbackLog
@@ -153,7 +153,7 @@ class PredictionLogger(FeedbackLog):
         """
         request = Request(request_id, route=route)
         fill(self, request, columns)
-        around = current_request()
+        around = innermost(CURRENT)
         token = CURRENT.set(request)
         self.enter(request)
         try:
@@ -259,6 +259,17 @@ class PredictionLogger(FeedbackLog):
         if not request.is_over:
             request.is_over = True
             self._process.buffer.record(request)
+
+    def break_off(self, error: BaseException) -> None:
+        """Count the requests that are being served as ended by an error; for adapters.
+
+        Args:
+            error: Why the process does not let them end.
+        """
+        for request in list(self._process.buffer.live):
+            request.break_off(error)
+            self.leave(request)
+            self.finish(request)
 
     def live_request(self, request_id: str) -> Request | None:
         """The request of that id, if this process is serving it."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.context import Block, innermost, leave
-from flytekitplugins.wbmon.serving.log.request import Request, current_request
+from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class _Run(Block):
     """One run of a stage."""
 
+    __slots__ = ("begin", "inner_ms", "outer", "request", "token")
+
     request: Request | None
     outer: _Run | None
     token: Token[_Run | None]
     begin: float
-    inner_ms = 0.0
+    inner_ms: float
 
 
 _AROUND: ContextVar[_Run | None] = ContextVar("wbmon_stage", default=None)
@@ -40,18 +42,22 @@ class Stage:
         name: Name of the stage in `stage_ms`.
     """
 
-    __slots__ = ("_name", "_runs")
+    __slots__ = ("_name", "_others", "_run")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._runs: list[_Run] = []
+        self._run: _Run | None = None
+        self._others: list[_Run] | None = None
 
     def __enter__(self) -> Self:
         run = _Run()
-        run.request = current_request()
+        run.inner_ms = 0.0
+        run.request = innermost(CURRENT)
         run.outer = innermost(_AROUND)
         run.token = _AROUND.set(run)
-        self._runs.append(run)
+        if self._run is not None:
+            self._others = [*(self._others or ()), self._run]
+        self._run = run
         run.begin = perf_counter()
         return self
 
@@ -61,8 +67,13 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        run = self._ended()
-        spent_ms = (perf_counter() - run.begin) * 1e3
+        end = perf_counter()
+        run, self._run = self._run, None
+        if self._others:
+            run = self._one_of([*self._others, *([run] if run else ())])
+        if run is None:
+            return
+        spent_ms = (end - run.begin) * 1e3
         leave(_AROUND, run.token, run)
         request, outer = run.request, run.outer
         # an outer stage of another request (one request served within another) loses no time
@@ -71,10 +82,9 @@ class Stage:
         if request is not None:
             request.add_stage(self._name, spent_ms - run.inner_ms)
 
-    def _ended(self) -> _Run:
+    def _one_of(self, runs: list[_Run]) -> _Run:
         """The run that ends: this context's, or, if it began in another one, the last."""
         here = _AROUND.get()
-        if here is None or here not in self._runs:
-            return self._runs.pop()
-        self._runs.remove(here)
-        return here
+        run = here if here in runs else runs[-1]
+        self._others = [each for each in runs if each is not run]
+        return run
