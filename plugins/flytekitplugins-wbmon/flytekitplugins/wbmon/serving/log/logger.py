@@ -170,7 +170,8 @@ class PredictionLogger(FeedbackLog):
     def track(self, route: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """A decorator that logs each call of a function as one request.
 
-        That of a generator ends with its last value; closed early, it has no caller any more.
+        That of a coroutine or a future of asyncio ends with it, that of a generator with its last
+        value, whatever function gives them; closed early, it has no caller any more.
 
         Args:
             route: Name of the function in the log.
