@@ -268,6 +268,8 @@ class PredictionLogger(FeedbackLog):
         # a forked child comes to the end of its parent's request as well
         if not request.is_over:
             request.is_over = True
+            # of requests that start each other, each would keep all those before
+            request.around = None
             self._process.buffer.record(request)
 
     def live_request(self, request_id: str) -> Request | None:
