@@ -36,7 +36,7 @@ MARK = "_TESTS_OUTCOMES"
 # more processes than a small machine has cores: many tests wait, for a pod or for a server that is
 # down; files in the order that `tests/conftest.py` gives them, not by the number of their tests
 PROCESSES = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
-SETTINGS = ("-q", "-rfE", *PROCESSES)
+SETTINGS = ("-q", "-rfE", "--durations=15", *PROCESSES)
 # `python -m pytest` with this folder on the path from the start, since the plugin is in it
 PYTEST = (
     f"import sys; sys.path.insert(1, {str(Path(__file__).resolve().parent)!r}); "

@@ -127,16 +127,19 @@ def test_killed_at_any_moment_rows_and_windows_agree_to_a_flush(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("start", "how"),
+    ("start", "how", "end"),
     [
-        ("fork", "ProcessPoolExecutor(2, mp_context=CONTEXT)"),
-        ("fork", "CONTEXT.Pool(2)"),
-        ("forkserver", "ProcessPoolExecutor(2, mp_context=CONTEXT)"),
-        ("spawn", "CONTEXT.Pool(2)"),
+        ("fork", "ProcessPoolExecutor(2, mp_context=CONTEXT)", "shutdown"),
+        ("fork", "CONTEXT.Pool(2)", "close"),
+        # as `with` does: SIGTERM, while the children may be closing their log
+        ("fork", "CONTEXT.Pool(2)", "terminate"),
+        ("forkserver", "ProcessPoolExecutor(2, mp_context=CONTEXT)", "shutdown"),
+        ("forkserver", "CONTEXT.Pool(2)", "terminate"),
+        ("spawn", "CONTEXT.Pool(2)", "close"),
     ],
 )
 def test_the_children_of_multiprocessing_keep_their_rows_and_windows(
-    tmp_path: Path, how: str, start: str
+    tmp_path: Path, how: str, start: str, end: str
 ) -> None:
     (tmp_path / "pool.py").write_text(f"""
 import multiprocessing, sys, time
@@ -155,7 +158,7 @@ if __name__ == "__main__":
     log.log_prediction(prediction=-1)
     with {how} as pool:
         assert sum(pool.map(work, [50] * 4)) == 200
-        getattr(pool, "close", int)()
+        pool.{end}()
         getattr(pool, "join", int)()
 """)
     program = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, 'pool.py']))"
@@ -165,6 +168,110 @@ if __name__ == "__main__":
 
     assert process.returncode == 0, said
     assert len(read_rows(tmp_path / "log")) == total(tmp_path / "log", "requests") == 201
+    assert segments(tmp_path / "log", "open") == []
+
+
+SIGTERM_WHILE_CLOSING = """
+import os, threading
+class Slow:
+    def text(self, text):
+        time.sleep(0.001)
+        return text, 0
+log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0), redactor=Slow())
+for i in range(400):
+    log.log_prediction(features={"i": i}, input_text=f"x{i}")
+term = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+term.daemon = True
+term.start()
+"""
+
+
+@pytest.mark.parametrize(
+    "close",
+    ["log.close()", "sys.exit()", "threading.Thread(target=log.close).start(); time.sleep(60)"],
+    ids=["in the main thread", "as the interpreter exits", "in another thread"],
+)
+def test_sigterm_while_the_log_is_being_closed_loses_nothing(tmp_path: Path, close: str) -> None:
+    with running(SERVE + SIGTERM_WHILE_CLOSING + close, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == -signal.SIGTERM, said
+    assert len(read_rows(tmp_path / "log")) == total(tmp_path / "log", "requests") == 400
+    assert segments(tmp_path / "log", "open") == []
+
+
+def test_sigterm_at_any_line_of_closing_loses_nothing(tmp_path: Path) -> None:
+    # also where the interrupted code holds a lock, which it cannot release any more
+    at_each_line = """
+import os
+def close(at):
+    log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0), flush_interval=60)
+    for i in range(5):
+        log.log_prediction(features={"i": i})
+    seen = itertools.count(1)
+    def trace(*_):
+        if next(seen) == at:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+    sys.settrace(trace)
+    log.close()
+    sys.settrace(None)
+    os._exit(7)
+ends = []
+while 7 not in ends:
+    children = []
+    for at in range(len(ends) + 1, len(ends) + 17):
+        children.append(os.fork())
+        if not children[-1]:
+            close(at)
+    ends += [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+print(len(ends), *set(ends))
+"""
+    with running(SERVE + at_each_line, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=60)
+    n_children, *ends = map(int, said.split()[-3:])
+
+    assert n_children > 20
+    assert set(ends) == {7, -signal.SIGTERM}
+    assert len(read_rows(tmp_path / "log")) == 5 * n_children
+    assert total(tmp_path / "log", "requests") == 5 * n_children
+
+
+def test_windows_that_find_no_room_until_the_end_are_counted_and_said(tmp_path: Path) -> None:
+    full = """
+import json, logging, resource
+logging.basicConfig(format="said: %(message)s")
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+for i in range(6):
+    with log.request(f"/{i % 3}"):
+        pass
+stats = log.close()
+print(json.dumps([stats.served, stats.dropped, stats.failed]))
+"""
+    with running(SERVE + full, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+
+    assert json.loads(said.splitlines()[-1]) == [6, 6, 3]
+    assert "said: prediction log: 3 windows are lost, they could not be written" in said
+
+
+def test_requests_that_end_after_the_log_was_closed_are_in_a_window(tmp_path: Path) -> None:
+    late = """
+with log.request("/early"):
+    pass
+log.close()
+for _ in range(3):
+    with log.request("/late"):
+        pass
+"""
+    for end in ("log.close()", "os.kill(os.getpid(), signal.SIGTERM)", ""):
+        with running(f"import os\n{SERVE}{late}{end}", home=tmp_path) as process:
+            process.communicate(timeout=30)
+
+    windows = read_rows(tmp_path / "log", "window")
+    assert [row["route"] for row in windows].count("/late") == 3
+    assert total(tmp_path / "log", "requests") == 3 * 4
+    assert {row["dropped_rows"] for row in windows if row["route"] == "/late"} == {3}
     assert segments(tmp_path / "log", "open") == []
 
 

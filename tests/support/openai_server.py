@@ -5,7 +5,8 @@
         client = openai.OpenAI(base_url=server.url, api_key="x")
 
 Kinds: `ok`, `429` (bare), `429:0.02` (asks to wait, in seconds), `quota`, `400`, `401`, `404`,
-`500`, `503`, `slow:0.3`, `garbage`, `cut` (the connection ends within a stream), `length`.
+`500`, `503`, `slow:0.3`, `garbage`, `cut` (the connection ends within a stream), `length`,
+`says:{"error": {}}` (a body of status 200).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class OpenAIServer:
 
     Attributes:
         changes: What takes the place of fields of an answer, such as `usage`.
+        deltas: What the chunks of a streamed chat say; None for the words of the answer.
     """
 
     def __init__(self, answer: Callable[[list[Json]], str] = echo) -> None:
@@ -51,6 +53,7 @@ class OpenAIServer:
         self.requests: list[Request] = []
         self.by_model: dict[str, str] = {}
         self.changes: Json = {}
+        self.deltas: list[Json] | None = None
         self._script: list[str] = []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"app": self})
@@ -110,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(int(kind), "rate_limit_exceeded" if kind == "429" else "failed", detail)
         elif kind == "garbage":
             self._send(200, b"<html>gateway</html>")
+        elif kind == "says":
+            self._send(200, json.loads(detail))
         elif self.path.endswith("/embeddings"):
             self._send(200, _embeddings(body))
         elif self.path.endswith("/responses"):
@@ -149,11 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, body: Json, kind: str) -> None:
         self._begin_events()
-        words = self.app.answer(body["messages"]).split(" ")
+        deltas = self.app.deltas
+        if deltas is None:
+            words = self.app.answer(body["messages"]).split(" ")
+            deltas = [{"content": f" {word}"[not place :]} for place, word in enumerate(words)]
         common = {"id": "c1", "object": "chat.completion.chunk", "created": 1}
         common |= {"model": f"{body['model']}-2026-01-01"}
-        for place, word in enumerate(words):
-            delta = {"content": word if place == 0 else f" {word}"}
+        for delta in deltas:
             self._event(common | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
             if kind == "cut":
                 self.connection.close()
@@ -161,14 +168,14 @@ class _Handler(BaseHTTPRequestHandler):
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
         self._event(common | {"choices": [last]})
         if (body.get("stream_options") or {}).get("include_usage"):
-            self._event(common | {"choices": [], "usage": _usage(body, len(words))})
+            self._event(common | {"choices": [], "usage": _usage(body, len(deltas))})
         self.wfile.write(b"data: [DONE]\n\n")
 
     def _event(self, data: Json) -> None:
         self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
         self.wfile.flush()
 
-    def _send(self, status: int, body: Json | bytes, headers: Json | None = None) -> None:
+    def _send(self, status: int, body: Any, headers: Json | None = None) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         kind = "text/html" if isinstance(body, bytes) else "application/json"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -191,6 +193,73 @@ def test_a_client_that_does_not_log_is_logged_by_the_policy(rows: list) -> None:
     assert tried.call(request, model="house") == "hello"
     assert (rows[0]["attempts"], rows[0]["retries"]) == (2, 1)
     assert [each.error_type for each in seen] == ["ConnectionError", ""]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("ok", None), ("400", 400), ("429", 429), ("quota", 429), ("503", 503), ("slow:1", None)],
+)
+def test_a_policy_logs_the_outcome_that_an_instrumented_client_would(
+    server: OpenAIServer, rows: list, kind: str, status: int | None
+) -> None:
+    plain = openai.OpenAI(base_url=server.url, api_key="x", max_retries=0, timeout=0.1)
+
+    def outcome(client: Any, **log: Any) -> dict[str, Any]:
+        server.by_model = {"house": kind}
+        rows.clear()
+        with suppress(openai.APIError):
+            policy(attempts=2, **log).call(
+                lambda model: client.chat.completions.create(model=model, messages=MESSAGES),
+                model="house",
+            )
+        (row,) = rows
+        names = ("error_type", "status_code", "attempts", "rate_limited", "finish_reason")
+        return {name: row.get(name) for name in names}
+
+    by_policy = outcome(plain, log=rows.append)
+    assert by_policy == outcome(instrument_openai(plain, rows.append))
+    assert by_policy["status_code"] == status
+
+
+def test_a_response_that_failed_is_an_error_in_the_row_of_a_policy(
+    server: OpenAIServer, rows: list
+) -> None:
+    server.changes = {"status": "failed", "error": {"code": "server_error", "message": "no"}}
+    plain = openai.OpenAI(base_url=server.url, api_key="x")
+    policy(log=rows.append).call(
+        lambda model: plain.responses.create(model=model, input="hello"), model="house"
+    )
+
+    assert [row["error_type"] for row in rows] == ["server_error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "n_asked"),
+    [
+        ("503", 503, 2),
+        (503.0, 503, 2),
+        (HTTPStatus.SERVICE_UNAVAILABLE, 503, 2),
+        ("unavailable", None, 1),
+        (float("nan"), None, 1),
+        (object(), None, 1),
+        (property(lambda _: 1 // 0), None, 1),
+    ],
+)
+def test_a_status_in_whatever_form_a_client_has_it_does_not_hide_its_error(
+    rows: list, status: Any, expected: int | None, n_asked: int
+) -> None:
+    class OwnError(Exception):
+        status_code = status
+
+    asked: list[str] = []
+
+    def request(model: str) -> None:
+        asked.append(model)
+        raise OwnError
+
+    with pytest.raises(OwnError):
+        policy(attempts=2, log=rows.append).call(request, model="house")
+    assert (len(asked), rows[0].get("status_code")) == (n_asked, expected)
 
 
 def test_an_error_of_the_application_is_no_reason_to_retry() -> None:

@@ -28,8 +28,9 @@ HOPELESS_S = 0.5
 # these see a few letters only, or a whole value: whoever calls them searches no text with them
 NEVER_SEARCHED = {
     "emails._NAME_BACKWARDS", "emails._WORDED_NAME", "cut._RUN_BACKWARDS", "cut._LAST_WORD",
-    "secret_names._ACCESS_TOKEN", "secret_names._LOGIN_TEXT", "told_secrets._SECRET",
-    "assigned_secrets._BLOCK", "assigned_secrets._VALUE", "assigned_secrets._BEGINNING",
+    "secret_names._ACCESS_TOKEN", "secret_names._LOGIN_TEXT",
+    "assigned_secrets._BLOCK", "assigned_secrets._WORD", "assigned_secrets._BEGINNING",
+    "assigned_secrets._REST", "assigned_secrets._BEHIND_QUOTE",
     "secrets._PATH", "told_secrets._PASSWORD", "told_secrets._CODE", "secret_names._ENDING",
     "secret_names._LOGIN", "assigned_secrets._CODE_OR_FRACTION", "assigned_secrets._CODE",
     "assigned_secrets._WORDS", "assigned_secrets._TAGGED", "assigned_secrets._NUMBERS",
@@ -114,8 +115,10 @@ PARTS = (
     "-----BEGIN PRIVATE KEY-----", "AA11 ", "DE89 3704 ", "1 ", "1-", "+1", "(1", "4111 ",
     "4111\n", "4111111111111111 ", "1.1.", ":", "::1", "a:", "0f", "sk-", "[", "{", '"', "'",
     "phone: ", "account number 1 ", "routing 1 account ", "dob 1-", "password (a1", "1234 is your ",
+    "token=`a", "token:**a", "token='\\'", "<th>token</th><td>", "<token>", "password is **A$", "pin for a ",
     "mnemonic ab ", "%22%3A", "%2522%253a", "&amp;", "$6$a$", "passphrase=ab ", "user,password\na,",
     "\n", " ", "a", "A", "7", "\u00e4", "\uff10", "\u200b", "a\u0301", "\u5bc6\u7801\uff1a",
+    "\u7535\u8bdd1", "ip:2001:",
 )  # fmt: skip
 # what opens the gates for the patterns that are only searched if they may match
 GATES = (

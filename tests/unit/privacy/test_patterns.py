@@ -210,3 +210,35 @@ def test_without_presidio_the_message_says_what_to_install(
     monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     with pytest.raises(MissingExtraError, match="presidio"):
         PresidioRedactor()
+
+
+@pytest.mark.parametrize(
+    "before", ["服务器", "IPは", "내 IP는", "сервер", "ip:", "IP：", "src:", "peer_"]
+)
+@pytest.mark.parametrize("behind", ["", "无法访问", "です", "입니다", "。"])
+@pytest.mark.parametrize("address", ["203.0.113.77", "2001:db8::7334", "2001:db8:1:2:3:4:a2e:7334"])
+def test_an_address_is_known_beside_a_letter_of_another_language(
+    before: str, behind: str, address: str
+) -> None:
+    assert PatternRedactor().text(f"{before}{address}{behind}")[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("请拨打+86 138 0013 8000联系", "138"), ("我的电话是+8613800138000", "138"),
+        ("电话13800138000", "138"), ("手机号13800138000吗", "138"), ("手机号码是13800138000", "138"),
+        ("電話は+81 90-1234-5678です", "1234"), ("電話番号は090-1234-5678です", "1234"),
+        ("전화는010-1234-5678입니다", "1234"), ("전화번호는 01012345678입니다", "1234"),
+        ("SSN은536-22-8814입니다", "8814"),
+    ],
+)  # fmt: skip
+def test_a_number_is_known_beside_a_letter_of_another_language(text: str, number: str) -> None:
+    assert number not in PatternRedactor().text(text)[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["lib_1.2.3.4.so", "std::a1b2::c", "v1.2.3.4", "版本1.2.3", "第13800138000号"]
+)
+def test_a_version_or_an_id_beside_a_letter_is_none(text: str) -> None:
+    assert PatternRedactor().text(text) == (text, 0)

@@ -121,3 +121,8 @@ def test_a_number_may_be_a_card(value: Any) -> None:
 @pytest.mark.parametrize("value", [int(CARD) + 1, 1e300, float("nan"), -int(CARD), True, 10**18])
 def test_any_other_number_stays(value: Any) -> None:
     assert redact_value(redactor, value).n == 0
+
+
+@pytest.mark.parametrize("name", [name for name in PRIVATE if "PIN" in name])
+def test_a_pin_is_hidden_in_any_language(name: str) -> None:
+    assert is_hidden(*PRIVATE[name])

@@ -1,4 +1,9 @@
-"""Carries what is set around a block of code (call attributes, a request) into threads."""
+"""What is set around a block of code (call attributes, a request): carried into threads, and ended.
+
+Frameworks step a generator in several threads, each with a copy of the context, and generators that
+are read in turn end in another order than they began. Python's `ContextVar.reset` raises in the
+first case, and in the second sets again what is over.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,14 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar, Token
 from typing import Any, ParamSpec, TypeVar
 
 from flytekitplugins.wbmon.errors import ConfigError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+B = TypeVar("B", bound="Block")
 
 _LATER: tuple[Callable[[Any], bool], ...] = (
     inspect.iscoroutinefunction,
@@ -58,3 +65,57 @@ def with_context(function: Callable[P, R]) -> Callable[P, R]:
         return context.copy().run(function, *args, **kwargs)
 
     return carried
+
+
+class Block:
+    """What a context variable holds while a block of code runs.
+
+    Attributes:
+        is_left: Whether the block has ended where the variable may still hold it, or hold it again.
+        around: What counts instead of a block that is left; None if nothing does.
+    """
+
+    # class attributes as defaults: few blocks ever set them
+    is_left = False
+    around: Any = None
+
+
+def innermost(variable: ContextVar[B | None]) -> B | None:
+    """The block that the running code is in; None outside of one."""
+    block = variable.get()
+    while block is not None and block.is_left:
+        block = block.around
+    return block
+
+
+def leave(variable: ContextVar[B | None], token: Token[B | None], block: B) -> None:
+    """End a block, in whichever context and order; never raises.
+
+    Args:
+        variable: The variable that was set to the block.
+        token: What setting it gave.
+        block: The block.
+    """
+    is_innermost = variable.get() is block
+    try:
+        variable.reset(token)
+    except ValueError:
+        is_innermost = False
+    if not is_innermost:
+        outer = token.old_value
+        while isinstance(outer, Block) and outer.is_left:
+            outer = outer.around
+        block.is_left, block.around = True, outer if isinstance(outer, Block) else None
+
+
+def restore(variable: ContextVar[R], token: Token[R]) -> bool:
+    """Set a variable to what it was, unless it was set in another context, which this cannot reach.
+
+    Returns:
+        Whether it was set here.
+    """
+    try:
+        variable.reset(token)
+    except ValueError:
+        return False
+    return True

@@ -122,6 +122,17 @@ def test_values_that_became_text_beside_words_meet_labels_in_any_spelling(said, 
         assert {"0", "1"} <= {*report.classes}
 
 
+def test_answers_meet_the_numbers_that_booleans_became_beside_words():
+    labels = ["yes", "no", "spam", "3"] * 30
+
+    report = measured(outcomes(labels, ["1", "0", "spam", "3"] * 30))
+    assert report.metrics["accuracy"].value == 1.0
+    assert report.classes == ("0", "1", "3", "spam")
+    # a model that says both means two things
+    apart = measured(outcomes(labels, ["yes", "0", "spam", "1"] * 30))
+    assert apart.classes == ("0", "1", "3", "no", "spam", "yes")
+
+
 def test_classes_that_are_spelled_alike_keep_their_names():
     report = measured(outcomes(["True", "False"] * 60, ["True", "False"] * 60))
 

@@ -87,7 +87,8 @@ READERS: dict[str, Callable[[Path], list[Any]]] = {
     ("parts", "stored"),
     [
         ([["spam"], [0.7]], ["spam", "0.7"]),
-        ([[True], ["spam"]], ["True", "spam"]),
+        ([[True], ["spam"]], ["1", "spam"]),
+        ([[True, 3, 0.5], ["x", True, 3.0]], ["1", "3", "0.5", "x", "1", "3"]),
         ([[True], [1]], [1, 1]),
         ([[True], [0.5]], [1, 0.5]),
         ([[1], [0.5], [None]], [1, 0.5, None]),
@@ -188,7 +189,7 @@ def test_a_levelled_day_still_knows_its_rows(tmp_path: Path) -> None:
     report = compact_prediction_log(str(tmp_path), "api")
 
     assert (report.n_predictions, report.n_duplicates) == (2, 1)
-    assert sorted(values(day(tmp_path))) == ["1.5", "True", "x"]
+    assert sorted(values(day(tmp_path))) == ["1", "1.5", "x"]
     assert len(schemas(day(tmp_path))) == 1
 
 

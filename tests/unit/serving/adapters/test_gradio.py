@@ -691,6 +691,49 @@ def test_chats_may_stream_and_have_further_inputs_and_outputs(app: App) -> None:
     ]
 
 
+CHATBOT, TEXTBOX = gr.Chatbot(render=False), gr.Textbox(render=False)
+ANSWERS = {
+    "texts": lambda said, _: said,
+    "messages": lambda said, _: [gr.ChatMessage(content=each) for each in said],
+    "plain messages": lambda said, _: said_by("assistant", *said),
+    "the whole chat": lambda said, history: [*history, *said_by("assistant", *said)],
+    "an emptied input too": lambda said, history: ("", [*history, *said_by("assistant", *said)]),
+    "by component": lambda said, history: {
+        TEXTBOX: "",
+        CHATBOT: [*history, *said_by("assistant", *said)],
+    },
+    "a component": lambda said, history: gr.Chatbot(
+        [*history, *said_by("assistant", *said)], render=False
+    ),
+    "an update": lambda said, history: gr.update(value=[*history, *said_by("assistant", *said)]),
+}
+
+
+def said_by(role: str, *texts: str) -> list[dict[str, Any]]:
+    return [{"role": role, "content": [{"type": "text", "text": each}]} for each in texts]
+
+
+@pytest.mark.parametrize("form", ANSWERS)
+def test_a_thumb_at_any_message_of_an_answer_finds_it_whatever_form_it_was_given_in(
+    log: PredictionLogger, form: str
+) -> None:
+    shown, history = ShownPredictions(), said_by("user", "x" * 3000, "capital?")
+    answer = monitor_gradio(ANSWERS[form], log, shown=shown)
+    cities = ("Paris", "Lyon", "Nice")
+    context = copy_context()
+    context.run(LocalContext.request.set, PAGE)
+    for city in cities:
+        context.run(answer, ["Here it is", city, "Was this helpful?"], history)
+
+    found = []
+    for city in cities:
+        chat = [*history, *said_by("assistant", "Here it is", city, "Was this helpful?")]
+        for place in (2, 3, 4):
+            about = shown.message("s1", place, chat[place]["content"], chat)
+            found.append(about and about.request_id)
+    assert found == [row["request_id"] for row in rows(log) for _ in range(3)]
+
+
 def test_exposures_and_ratings_of_a_user_have_one_unit_and_no_name(app: App) -> None:
     app.call("lambda", "hi")
     app.call("stars", 4, "")

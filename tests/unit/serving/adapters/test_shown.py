@@ -4,6 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.serving.adapters import shown as adapter
 from flytekitplugins.wbmon.serving.adapters.shown import (
@@ -98,6 +100,95 @@ def test_equal_answers_of_several_conversations_are_told_apart_by_the_chat(
     assert [found(5, VISIT), found(1, said("new", "ok"))] == [None, None]
     # without the chat nobody can tell, nor what an earlier visit asked
     assert [found(1, None), found(3, None), found(5, None)] == [None, None, None]
+
+
+def chats(questions: st.SearchStrategy[str]) -> st.SearchStrategy[list[tuple[str, list[str]]]]:
+    """Conversations: questions, each with the messages that answer it."""
+    texts = st.sampled_from(["a", "ab", "b", "Was this helpful?", "x" * 300, "x" * 300 + "y"])
+    return st.lists(st.tuples(questions, st.lists(texts, min_size=1, max_size=3)), max_size=3)
+
+
+def shown_chat(turns: list[tuple[str, list[str]]]) -> list[dict[str, str]]:
+    return [
+        {"role": role, "content": text}
+        for question, answer in turns
+        for role, text in [("user", question), *(("assistant", each) for each in answer)]
+    ]
+
+
+@given(st.lists(chats(st.sampled_from(["one", "two"])), min_size=2, max_size=4), st.data())
+def test_a_thumb_is_of_an_answer_that_says_all_that_the_chat_shows_of_it(
+    conversations: list[list[tuple[str, list[str]]]], data: st.DataObject
+) -> None:
+    shown, said_by = ShownPredictions(), {}
+    *remembered, of_an_earlier_visit = conversations
+    for turns in remembered:
+        for number, (question, answer) in enumerate(turns):
+            name = str(len(said_by))
+            said_by[name] = shown_chat(turns[: number + 1])
+            before = chat_before([question, shown_chat(turns[:number])])
+            note = Shown(request_id=name, before=before, text=answer_text(answer))
+            note.n_messages = len(answer)
+            shown.add("page", note)
+
+    for turns in conversations:
+        chat = shown_chat(turns)
+        for place, message in enumerate(chat):
+            if message["role"] == "user":
+                continue
+            found = shown.message("page", place, [message["content"]], chat)
+            end = next((i for i in range(place, len(chat)) if chat[i]["role"] == "user"), None)
+            if turns is not of_an_earlier_visit:
+                assert found is not None
+            # where nobody remembers the answer, one in which its messages are found is the nearest
+            if chat[:end] in said_by.values():
+                assert found is not None
+                assert said_by[found.request_id] == chat[:end]
+
+
+HEADED = ["Here it is", "Paris", "Was this helpful?"]
+
+
+@pytest.mark.parametrize("rated_message", HEADED)
+@pytest.mark.parametrize(
+    ("other", "is_found"),
+    [
+        pytest.param(["Here it is", "Lyon", "Was this helpful?"], False, id="another answer"),
+        pytest.param([*HEADED, "Sources: 2"], True, id="and a message of another event"),
+        pytest.param(HEADED[:2], True, id="as far as it has come"),
+        pytest.param(["Here it is", {"path": "x.png"}, "Was this helpful?"], True, id="a picture"),
+        pytest.param(
+            ["Here it is", {"component": "html", "value": "<b>"}, "Was this helpful?"],
+            True,
+            id="a component",
+        ),
+    ],
+)
+def test_all_messages_of_an_answer_are_compared(
+    rated_message: str, other: list[Any], is_found: bool
+) -> None:
+    question = {"role": "user", "content": "capital?"}
+    chat = [question, *({"role": "assistant", "content": [each]} for each in other)]
+    shown = ShownPredictions()
+    note = Shown(request_id="r", before=chat_before(["capital?", []]), text=answer_text(HEADED))
+    note.n_messages = len(HEADED)
+    shown.add("page", note)
+    places = [place for place, each in enumerate(other, 1) if each == rated_message]
+    for place in places:
+        found = shown.message("page", place, other[place - 1], chat)
+        assert (found is not None) == is_found
+
+
+def test_of_an_answer_too_long_to_be_kept_its_beginning_is_compared() -> None:
+    question = {"role": "user", "content": "capital?"}
+    answer = ["x" * 3000, "y", {"path": "x.png"}]
+    chat = [question, *({"role": "assistant", "content": [each]} for each in answer)]
+    shown = ShownPredictions()
+    note = Shown(request_id="r", before=chat_before(["capital?", []]), text=answer_text(answer))
+    note.n_messages = len(answer)
+    shown.add("page", note)
+    assert shown.message("page", 1, answer[0], chat) is note
+    assert shown.message("page", 3, answer[2], chat) is note
 
 
 def test_memory_is_bounded_and_the_oldest_is_forgotten_first(

@@ -681,8 +681,36 @@ def test_what_waits_behind_a_value_that_takes_too_long_is_counted_as_dropped(mak
         log.log_prediction(prediction=1)
     stats = log.close(timeout=0.1)
 
-    assert (stats.served, stats.dropped) == (6, 5)
-    assert stats.queued == 1
+    assert (stats.served, stats.dropped, stats.queued) == (6, 6, 0)
+
+
+def test_a_write_that_hangs_counts_its_rows_as_dropped_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, hangs = threading.Event(), threading.Event()
+    others = set(threading.enumerate())
+
+    def hang(*_: Any, **__: Any) -> None:
+        hangs.set()
+        goes_on.wait(10)
+
+    monkeypatch.setattr(SegmentWriter, "append", hang)
+    log = make(flush_interval=0.01)
+    log.log_prediction(prediction=1)
+    log.log_feedback("r", "thumbs", score=1.0)
+    with log.request("batch"):
+        for i in range(3):
+            log.log_prediction(prediction=i)
+    assert hangs.wait(10)
+    given_up = log.close(timeout=0.01)
+    again = log.close()
+    goes_on.set()
+    wait_until(lambda: set(threading.enumerate()) <= others)
+
+    assert (given_up.served, given_up.dropped, given_up.queued) == (2, 2, 0)
+    assert (given_up.further_dropped, given_up.feedback_dropped) == (2, 1)
+    # what was written in the end after all was given up before, and counts once
+    assert given_up == again == log.stats
 
 
 @pytest.mark.parametrize(

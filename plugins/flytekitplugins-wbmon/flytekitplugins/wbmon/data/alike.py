@@ -22,11 +22,10 @@ from flytekitplugins.wbmon.data.arrow import (
     kind_of,
     large_strings,
     shortest,
-    text_array,
     units_per_second,
 )
+from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.plain import plain, plain_type
-from flytekitplugins.wbmon.data.scalars import decimal_name
 
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}  # of whole numbers of so many bits
 _MOST_DIGITS, _MOST_DIGITS_128 = 76, 38
@@ -54,7 +53,7 @@ def logged_type(types: Iterable[pa.DataType]) -> pa.DataType | None:
     """The common type of a column of a log, whose kind changes with what is logged.
 
     As the log itself writes several kinds into one file: with any text all are text, booleans
-    among numbers are 1 and 0. None if there are others among several kinds.
+    among others are 1 and 0. None if there are others among several kinds.
     """
     found = [dtype for dtype in types if not pa.types.is_null(dtype)]
     common = common_type(found)
@@ -83,7 +82,8 @@ def converted(array: pa.Array, dtype: pa.DataType) -> pa.Array:
 
     Floats of 32 bits become the decimals that they were made from. Whole numbers and decimals that
     float64 does not hold become the nearest that it holds, durations that 64 bits do not hold the
-    longest that they hold. Numbers and booleans become text as Python writes them.
+    longest that they hold. Numbers and booleans become text by their names (see `class_name`):
+    `1` for True, 1 and 1.0, so that a value has one whatever type it was stored as.
     """
     if array.type == dtype:
         return array
@@ -165,11 +165,11 @@ def _cast(array: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 
 def _texts(array: pa.Array, _: pa.DataType) -> pa.Array:
-    if pa.types.is_decimal(array.type):
-        names = [None if value is None else decimal_name(value) for value in array.to_pylist()]
-        return text_array(names)
+    if pa.types.is_boolean(array.type):
+        # the name of a boolean among others, which may be numbers
+        array = array.cast(pa.uint8())
     if not _is_any_text(array.type):
-        return text_array([None if value is None else str(value) for value in array.to_pylist()])
+        return names_of(array).cast(pa.large_string())
     return large_strings(array.dictionary_decode() if pa.types.is_dictionary(array.type) else array)
 
 

@@ -255,8 +255,9 @@ def _is_short(value: Any) -> bool:
 
 
 def _decimal(value: Any) -> Decimal:
-    # the text of a boolean is no number
-    return Decimal(value) if isinstance(value, int) else Decimal(str(value))
+    # the text of a boolean is no number, and that of a large float ends in zeros of its own
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return Decimal(value) if is_whole else Decimal(str(value))
 
 
 def _float(value: Any) -> float | None:

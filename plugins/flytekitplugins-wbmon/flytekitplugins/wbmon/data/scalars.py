@@ -109,8 +109,12 @@ def _whole(value: Any) -> str:
 
 
 def _real(value: Any) -> str:
+    if float(value).is_integer():
+        return str(int(value))
     # the text of a float of 32 bits is that of the number it was made from
-    return str(int(value)) if float(value).is_integer() else str(value)
+    text = str(value)
+    # as a decimal of the same digits is named
+    return decimal_name(Decimal(text)) if "e-" in text else text
 
 
 def _moment(value: datetime) -> str:

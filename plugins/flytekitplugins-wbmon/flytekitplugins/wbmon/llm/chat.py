@@ -13,9 +13,9 @@ from typing import Any
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm.policy import CallPolicy
 from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import (
-    answer_columns,
     content_of,
     parameter_columns,
+    whole_answer_columns,
 )
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
 from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
@@ -158,7 +158,7 @@ async def _ask(
     # for a policy that logs: it knows no parameters
     with call_attributes(**parameter_columns(parameters)):
         completion = await (policy.acall(request, model=model) if policy else request(model))
-    columns = answer_columns(completion)
+    columns = whole_answer_columns(completion)
     counts = {
         name: columns.get(f"gen_ai_usage_{name}")
         for name in (
@@ -181,4 +181,5 @@ async def _ask(
         latency_ms=(time.perf_counter() - begun) * 1e3,
         time_to_first_chunk_ms=math.nan,
         finish_reason=str(columns.get("finish_reason", "")),
+        error=str(columns.get("error_type", "")),
     )

@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flytekitplugins.wbmon.errors import error_type
-from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import answer_columns, content_of
+from flytekitplugins.wbmon.monitor.llm.calls.openai_columns import (
+    answer_columns,
+    content_of,
+    is_generated,
+    whole_answer_columns,
+)
 from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, CallScope, Chain, Row, Sink, emit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +70,13 @@ class OpenCall:
         """Record a chunk of a stream; returns whether the caller may see it."""
         is_usage = _only_usage(part)
         try:
-            text = content_of(part)
-            if text and "time_to_first_chunk_ms" not in self.row:
+            if "time_to_first_chunk_ms" not in self.row and is_generated(part):
                 self.row["time_to_first_chunk_ms"] = self._elapsed_ms()
-            if text and self.how.clean is not None:
-                self.texts.append(text)
+            if self.how.clean is not None:
+                self.texts.append(content_of(part))
             self.row |= answer_columns(part)
-        except Exception:  # a monitor must never break what it monitors
-            logger.warning("a part of an LLM call could not be logged", exc_info=True)
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            warn(logger, "a part of an LLM call could not be logged", exc_info=True)
         if is_usage and "finish_reason" in self.row:
             self.end()
         return not (is_usage and self.hides_usage)
@@ -85,10 +90,10 @@ class OpenCall:
     def note_answer(self, answer: Any) -> None:
         """Record a whole answer; the last one counts."""
         try:
-            self.row |= answer_columns(answer)
+            self.row |= whole_answer_columns(answer)
             self.texts = [content_of(answer)]
-        except Exception:  # a monitor must never break what it monitors
-            logger.warning("the answer of an LLM call could not be logged", exc_info=True)
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            warn(logger, "the answer of an LLM call could not be logged", exc_info=True)
 
     def abandon(self) -> None:
         """Log a stream that its reader left; one that was read to its end is logged already."""
@@ -110,9 +115,9 @@ class OpenCall:
                 if status is not None:
                     self.row["status_code"] = status
             self.note_text("output_text", "".join(self.texts))
-            self._note_requests(error)
-        except Exception:  # a monitor must never break what it monitors
-            logger.warning("an LLM call could not be logged in whole", exc_info=True)
+            self._note_requests()
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            warn(logger, "an LLM call could not be logged in whole", exc_info=True)
         emit(self.row, self.how.sink, self._scope, self._repeated)
 
     def note_text(self, column: str, text: Any) -> None:
@@ -127,12 +132,12 @@ class OpenCall:
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self.begun) * 1e3
 
-    def _note_requests(self, error: BaseException | None) -> None:
+    def _note_requests(self) -> None:
         made = self.requests or [Attempt(status=self.row.get("status_code"))]
         for each in made:
             each.model = str(self.row.get("gen_ai_request_model") or "")
-        if error is not None:
-            made[-1].error_type = error_type(error)
+        # also of an error that came with status 200
+        made[-1].error_type = self.row.get("error_type", "")
         self.row["attempts"] = len(made)
         self.row["retries"] = len(made) - 1
         self.row["rate_limited"] = any(each.status == _TOO_MANY for each in made)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm.open_call import REQUESTS, CallOptions, OpenCall, watch
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
@@ -30,6 +31,7 @@ from flytekitplugins.wbmon.monitor.llm.calls.row import (
     new_row,
     require_sink,
 )
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +213,7 @@ def _under_way(call: OpenCall | None) -> Iterator[None]:
         call.end(error)
         raise
     finally:
-        REQUESTS.reset(token)
+        restore(REQUESTS, token)
 
 
 def _begin(options: Any, how: CallOptions, *, is_stream: bool) -> OpenCall | None:
@@ -239,8 +241,8 @@ def _begin(options: Any, how: CallOptions, *, is_stream: bool) -> OpenCall | Non
         asked = (body.get(name) for name in ("messages", "input", "prompt"))
         call.note_text("input_text", next((each for each in asked if each is not None), None))
         call.begin(current_scope())
-    except Exception:  # a monitor must never break what it monitors
-        logger.warning("an LLM call could not be logged", exc_info=True)
+    except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+        warn(logger, "an LLM call could not be logged", exc_info=True)
         return None
     return call
 

@@ -60,7 +60,7 @@ def remedy_for(error: BaseException) -> Remedy:
     Args:
         error: An exception of any client; its HTTP status is read from `status_code`.
     """
-    status = getattr(error, "status_code", None)
+    status = _status(error)
     if status is None:
         names = {each.__name__ for each in type(error).__mro__}
         passing = isinstance(error, (ConnectionError, TimeoutError)) or names & _NO_CONNECTION
@@ -69,6 +69,14 @@ def remedy_for(error: BaseException) -> Remedy:
     if _code(error) in _QUOTA:
         return "fallback"
     return "retry" if status in _PASSING or status >= _SERVER else "raise"
+
+
+def _status(error: Any) -> int | None:
+    """HTTP status of an exception; None if it has none, or one that is no number."""
+    try:
+        return int(error.status_code)
+    except Exception:  # noqa: BLE001 - of any type, and may be a property that raises
+        return None
 
 
 def _code(error: BaseException) -> str:
@@ -303,6 +311,7 @@ class _CallState:
         if self.policy.log is None or scope.is_logged or not self.made:
             return
         last = self.made[-1]
+        outcome = {"error_type": last.error_type, "status_code": last.status}
         row = new_row(
             gen_ai_operation_name="chat",
             gen_ai_request_model=last.model,
@@ -311,9 +320,8 @@ class _CallState:
             retries=len(self.made) - 1,
             rate_limited=any(each.status == 429 for each in self.made),  # noqa: PLR2004 - HTTP
             fallback_from=self.model if last.model != self.model else None,
-            error_type=last.error_type if failed else None,
             attempt_log=[each.to_row() for each in self.made],
-            **self._answered(),
+            **(outcome if failed else self._answered()),
         )
         emit(row, self.policy.log, scope, scope.begin("chat"))
 
@@ -344,7 +352,7 @@ class _AttemptTimer:
                 policy.breaker.succeeded(attempt.model)
         else:
             attempt.error_type = error_type(error)
-            attempt.status = getattr(error, "status_code", None)
+            attempt.status = _status(error)
             headers = getattr(getattr(error, "response", None), "headers", None)
             attempt.retry_after_s = retry_after_s(headers)
         self.call.made.append(attempt)

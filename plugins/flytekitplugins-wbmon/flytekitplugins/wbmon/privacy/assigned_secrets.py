@@ -16,27 +16,43 @@ from flytekitplugins.wbmon.privacy.secret_names import (
     may_be_secret_name,
 )
 
-# the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
-_ASSIGNED = r"(?:\\{0,8}[\"']{0,2}\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
+# the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`; also
+# in bold, as code, or in a cell of HTML before that of its value
+_MARKED = r"(?:\*{1,3}|`{1,2}|</?[A-Za-z]\w{0,9}(?:\s[^<>]{0,100})?>)"
+_ASSIGNED = (
+    rf"(?:\\{{0,16}}[\"']{{0,2}}\]?{_MARKED}?\s*(?:=>|:=|[:=])(?:{_MARKED}{{1,2}})?\s*"
+    rf"(?:[*]{{1,3}}|<[A-Za-z]\w{{0,9}}(?:\s[^<>]{{0,100}})?>)?"
+    r"|[\"'],\s*(?=b[\"'])"
+    r"|:?(?:</(?:b|strong|code|label|span|p)>)?</(?:t[hd]|dt)>\s*<[td]d(?:\s[^<>]{0,100})?>)"
+)
 _ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{3,100}}|[Pp][Ww]){_ASSIGNED}")
 _OTHER_ASSIGNMENT = re.compile(rf"(?<![\w.\-])([\w.\-]{{2,100}}){_ASSIGNED}")
+_OPEN = re.compile(r"b?(\\{0,16})(\"{3}|'{3}|`{3}(?:\w{0,10}\n)?|[\"']|`(?![\s).,;:]))")
 # in quotes it goes on to the last of them, spaces and all
-_OPEN = r"(?P<open>b?\\{0,8}(?:[\"']{3}|[\"']))?(?!\[)"
-_UNTIL_QUOTE = r"(?:(?!\\{0,8}[\"'](?:[\s,;:.)}\]&>/]|\Z))(?:\\.|[^\\\n]|\\(?=\n|\Z)))"
-_SCHEMES = r"(?:(?:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
-# a separator ends it only in front of a blank or of another `name=`
-_UNTIL_BLANK = r"(?:[^\s\"'\\,;&{}\[\]]|[,;&\"'](?=[^\s\"'\\,;&{}\[\]()])(?![\w.\-]{1,100}\s?[=:]))"
-_FIRST = r"[^\s\"'\\,;&{}\[\]]"
+_QUOTES_OR_LINE = re.compile(r"(?<!\\)(\\*)([\"'`\n])")
+_BEHIND_QUOTE = re.compile(r"[\s,;:.)}\]&></]|\\[nrt]|\Z")
+_IN_CURLY = re.compile("[“”„«‘’‚「『]\\s?([^“”„«»‘’‚「」『』\n]{1,200})(?:[“”«»‘’」』]|\\Z)")
+_SCHEMES = r"(?:(?i:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
+_LETTER = r"[^\s\"'\\,;&{}\[\]<]"
+_BRACKETS_INSIDE = r"[{}\[\]][{}\[\]()]{0,5}"
+_NAME_AHEAD = (
+    r"(?!(?:[A-Z]?[a-z][a-z_.\-]{0,60}(?:[A-Z][a-z]{1,20}){0,4}\d?|[A-Z][A-Z_.\-]{1,60})\s?[=:])"
+)
+# a separator ends it only in front of a blank or of another `name=`, a bracket only if it may close
+# what the name stands in, and `<` if it opens a tag
+_INSIDE = (
+    rf"(?:[,;&]{{1,3}}|[\"'])(?=[^\s\"'\\,;&{{}}\[\]()]){_NAME_AHEAD}"
+    rf"|[,;&]?{_BRACKETS_INSIDE}(?=[^\s\"'\\,;&{{}}\[\]<()])(?![.:!?]{{1,3}}(?:\s|\Z))"
+    rf"|{_BRACKETS_INSIDE}[,;&](?={_LETTER}){_NAME_AHEAD}"
+    r"|<(?!/?[A-Za-z]\w{0,9}\s?/?>)|\\(?![\\nrtu\"'/])"
+)
+_FIRST = rf"(?:{_LETTER}|<(?!/?[A-Za-z])|[,;&}}\]]{{1,3}}(?={_LETTER}){_NAME_AHEAD})"
 _BEGINNING_LENGTH = 64
-_VALUE = re.compile(
-    rf"{_OPEN}(?P<value>(?(open){_UNTIL_QUOTE}+|{_SCHEMES}{_FIRST}{_UNTIL_BLANK}{{2,}}))",
-    re.IGNORECASE,
-)
-_BEGINNING = re.compile(
-    rf"{_OPEN}(?P<value>(?(open){_UNTIL_QUOTE}{{1,{_BEGINNING_LENGTH}}}"
-    rf"|{_SCHEMES}{_FIRST}{_UNTIL_BLANK}{{0,{_BEGINNING_LENGTH}}}))",
-    re.IGNORECASE,
-)
+_WORD = re.compile(rf"{_SCHEMES}{_FIRST}(?:{_LETTER}|{_INSIDE}){{2,}}")
+_BEGINNING = re.compile(rf"{_SCHEMES}{_FIRST}(?:{_LETTER}|{_INSIDE}){{0,{_BEGINNING_LENGTH}}}")
+# behind brackets that are the beginning of a word, and what such brackets do not hold
+_CONTAINER = re.compile(r"[\s\"',:=]")
+_REST = re.compile(rf"\w(?:{_LETTER}|{_INSIDE})*")
 # of YAML: a text of several lines, or a list
 _BLOCK = re.compile(
     r"[|>][+\-]?[ \t]*\n(?:[ \t]+[^\n]*(?:\n|\Z))+"
@@ -101,7 +117,7 @@ def is_told(name: str, value: str, *, is_quoted: bool) -> bool:
 
 def _full_name(text: str, found: re.Match[str]) -> str:
     """The name, with the words before it if it is the last of several."""
-    name, start = found[1], found.start()
+    name, start = found[1].rstrip("_"), found.start()
     if text[start - 1 : start] != " " or name.lower() not in _LAST_WORDS:
         return name
     before = _WORDS_BEFORE.search(text, max(0, start - _LONGEST_BEFORE), start)
@@ -130,7 +146,10 @@ def _group_of(name: str, text: str, at: int) -> tuple[int, int] | None:
     """A list or an object, also of YAML; of numbers under the name of tokens it holds their ids."""
     if group_end := _end_of_group(text, at):
         is_ids = name.lower().endswith(COUNTS) and _NUMBERS.fullmatch(text, at, group_end)
-        return None if is_ids else (at, group_end)
+        if is_ids:
+            return None
+        rest = None if _CONTAINER.search(text, at, group_end) else _REST.match(text, group_end)
+        return at, rest.end() if rest else group_end
     if text.startswith(("|", ">", "- "), at) and (block := _BLOCK.match(text, at)):
         return at, block.end() - block[0].endswith("\n")
     tag = _YAML_TAG.match(text, at)
@@ -150,14 +169,45 @@ def _code_of(name: str, text: str, at: int) -> tuple[int, int] | None:
 
 def _text_of(name: str, text: str, at: int) -> tuple[int, int] | None:
     """A word, or what is in quotes; of a passphrase all words."""
-    begun = _BEGINNING.match(text, at)
-    if begun is None or not is_told(name, begun["value"], is_quoted=begun["open"] is not None):
+    opened = _OPEN.match(text, at)
+    if opened is not None:
+        return _quoted_of(name, text, opened)
+    curly = None if text.isascii() else _IN_CURLY.match(text, at)
+    if curly is not None:
+        return curly.span(1) if is_told(name, curly[1], is_quoted=True) else None
+    begun = None if _MARK.match(text, at) else _BEGINNING.match(text, at)
+    if begun is None or not is_told(name, begun[0], is_quoted=False):
         return None
     words = _WORDS.match(text, at) if name.lower().endswith("phrase") else None
-    whole = _VALUE.match(text, at)
-    if words is not None:
-        return words.span()
-    return None if whole is None else whole.span("value")
+    whole = words or _WORD.match(text, at)
+    return None if whole is None else whole.span()
+
+
+def _quoted_of(name: str, text: str, opened: re.Match[str]) -> tuple[int, int] | None:
+    at = opened.end()
+    if _MARK.match(text, at):
+        return None
+    begun = _end_of_quoted(text, opened, min(len(text), at + _BEGINNING_LENGTH))
+    if begun == at or not is_told(name, text[at:begun].strip(), is_quoted=True):
+        return None
+    return at, _end_of_quoted(text, opened, len(text))
+
+
+def _end_of_quoted(text: str, opened: re.Match[str], last: int) -> int:
+    """Where a quotation ends: at the same quote, escaped as often, or with its line."""
+    at, depth, quote = opened.end(), len(opened[1]), opened[2].strip()
+    if len(quote) > 1:  # over several lines
+        closed = text.find(quote[:3], at, min(last, at + _LONGEST_GROUP))
+        if closed >= 0 or last < len(text):
+            return closed if closed >= 0 else last
+    for found in _QUOTES_OR_LINE.finditer(text, at, last):
+        if found[2] == "\n":
+            return found.start(2)
+        # what is escaped once more has twice as many backslashes and one
+        is_same = found[2] == quote and len(found[1]) % (2 * depth + 2) == depth
+        if is_same and _BEHIND_QUOTE.match(text, found.end()):
+            return found.end() - depth - 1
+    return last
 
 
 def _end_of_group(text: str, start: int) -> int:

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from string import ascii_lowercase, ascii_uppercase
 
-# between a name and its number: `no. `, `: "`, `_number = `, ` is `
+# between a name and its number: `no. `, `: "`, `_number = `, ` is `, `</td><td>`
 _GAP = (
-    r"(?:[^\w\n]|_){0,8}(?:(?i:number|num|no|nr|nummer|id|code|is|was|on|ist|lautet|es|est|è)"
+    r"(?:</?[A-Za-z]\w{0,9}(?:\s[^<>]{0,60})?>|[^\w\n]|_){0,8}(?:(?i:number|num|no|nr|nummer|id|code|is|was|on|ist|lautet|es|est|è)"
     r"(?:(?![^\W_])(?:[^\w\n]|_){1,6})){0,2}"
+    r"(?:号码?|番号|번호)?[은는]?[是为為は]?(?:[^\w\n]){0,2}"
 )
 _DATE = (
     r"\d{4}[\-./]\d{1,2}[\-./]\d{1,2}|\d{1,2}[\-./]\d{1,2}[\-./](?:\d{4}|\d{2})"
@@ -71,7 +72,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "PHONE",
         (
             "phone", "phonenumber", "mobile", "telephone", "telefon", "tel", "whatsapp",
-            "call me at", "wa.me/",
+            "call me at", "wa.me/", "电话", "電話", "手机", "手機", "携帯", "전화", "휴대폰", "телефон",
         ),
         r"\d{9,15}",
     ),
@@ -91,7 +92,7 @@ def _by_word() -> dict[bytes, list[tuple[str, str, re.Pattern[str]]]]:
     """Kinds, names and forms by the longest word of the name; empty for a name without one."""
     found: dict[bytes, list[tuple[str, str, re.Pattern[str]]]] = {}
     for label, names, form in _KINDS:
-        pattern = re.compile(rf"{_GAP}(?P<number>{form})(?![^\W_]|[.\-]\d)")
+        pattern = re.compile(rf"{_GAP}(?P<number>{form})(?![A-Za-z0-9]|[.\-]\d)")
         for name in names:
             word = max(_ASCII_WORD.findall(name), key=len, default="").encode()
             found.setdefault(word, []).append((label, name, pattern))
@@ -107,7 +108,10 @@ _SEPARATED = bytes(
     for byte in range(256)
 )
 # whoever names the bank names the account behind it
-_BANK, _AT_BANK = "routing", ("account", re.compile(rf"{_GAP}(?P<number>{_ACCOUNT})(?![^\W_])"))
+_BANK, _AT_BANK = (
+    "routing",
+    ("account", re.compile(rf"{_GAP}(?P<number>{_ACCOUNT})(?![A-Za-z0-9])")),
+)
 
 
 def hide_named_numbers(text: str) -> tuple[str, int]:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from flytekitplugins.wbmon.privacy import checksums
 from flytekitplugins.wbmon.privacy.named_numbers import hide_named_numbers
 
-# each begins with digits, so that a search passes words quickly; what must stand before them is
+# no letter but those of English belongs to a number (`re.ASCII`): other languages have no blanks
+# between words. Each begins with digits, so that a search passes words quickly; what must stand before them is
 # looked at afterwards
 _IBAN = re.compile(
     r"\d{2}(?<=[A-Za-z]{2}\d{2})(?<![A-Za-z0-9][A-Za-z]{2}\d{2})"
@@ -30,28 +31,36 @@ _LETTERED_ID = re.compile(
     r"\d{2}(?:(?<=[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{2}) ?\d{2} ?\d{2} ?[A-D]"
     r"|(?<=[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{2}) ?\d{2} ?\d{2} ?[A-D]"
     r"|(?<=[A-Za-z]{6}\d{2})[A-EHLMPRSTa-ehlmprst]\d{2}[A-Za-z]\d{3}[A-Za-z]"
-    r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b(?![+\-]\d)"
+    r"|\d{5,6}-?[A-HJ-NP-TV-Za-hj-np-tv-z])\b(?![+\-]\d)",
+    re.ASCII,
 )
-_LETTERS_BEFORE = re.compile(r"(?<![\w.])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z")
+_LETTERS_BEFORE = re.compile(r"(?<![\w.])(?:[A-Za-z]{6}|[A-Z]{2} ?|[XYZxyz])?\Z", re.ASCII)
 _NUMBER = re.compile(
-    r"\d(?<![\w.\-]\d)(?<![^\W_]\+\d)(?<![.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![^\W_])(?!\.\d)"
+    r"\d(?<![\w.\-]\d)(?<![^\W_]\+\d)(?<![.+\-]\+\d)(?:[ ().\-/]{0,3}\d){6,22}(?![^\W_])(?!\.\d)",
+    re.ASCII,
 )
-_PLUS = re.compile(r"(?:(?<![^\W_])(?<![.+\-])\+ ?)?\(?\Z")
+_PLUS = re.compile(r"(?:(?<![^\W_])(?<![.+\-])\+ ?)?\(?\Z", re.ASCII)
 # beside another number, with which it looks like one: `77 555-234-8871`
 _PHONE_BESIDE = re.compile(
     r"(?<![\w.\-])(?:(?:\([2-9]\d{2}\)[ .\-]?|[2-9]\d{2}[.\-])\d{3}[.\-]\d{4}(?![.\-]\d)"
-    r"|0[1-9](?: \d{2}){4} 0[1-9](?: \d{2}){4}(?! \d)|00[1-9]\d (?:\d{2,4} ){1,2}\d{6,8}(?! ?\d))"
+    r"|0[1-9](?: \d{2}){4} 0[1-9](?: \d{2}){4}(?! \d)|00[1-9]\d (?:\d{2,4} ){1,2}\d{6,8}(?! ?\d))",
+    re.ASCII,
 )
 _LEAST_OF_TWO = 14
-_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![^\W_]|\.\d)")
+# behind `_`, a short number is that of a version: `lib_1.2.3.4`
+_IPV4 = re.compile(
+    r"\d(?<![A-Za-z0-9.]\d)(?<!_\d(?=\.))\d{0,2}(?:\.\d{1,3}){3}(?![^\W_]|\.\d)", re.ASCII
+)
 _VERSION_BEFORE = re.compile(
     r"(?:version|release|build|\b(?:ver|rev)\.?|[=<>]=)[\"']?[\s:=]{0,3}$", re.IGNORECASE
 )
 # `Chrome/120.0.0.1`, as browsers name themselves; no host ends in three zeros
 _PRODUCT_BEFORE = re.compile(r"(?<![\w/.:\-])[A-Z][A-Za-z]{1,20}/$")
 _NO_HOST = ".0.0.0"
-_IPV6 = re.compile(r":(?<!::)(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
-_HEX_BEFORE = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}\Z")
+_IPV6 = re.compile(r":(?<!::)(?:[0-9A-Fa-f]{0,4}:){1,7}[0-9A-Fa-f]{0,4}(?![^\W_]|:)", re.ASCII)
+_HEX_BEFORE = re.compile(r"(?<![A-Za-z0-9:])[0-9A-Fa-f]{0,4}\Z")
+# `ip:2001:db8::1`
+_NAME_BEFORE = re.compile(r"(?:[g-zG-Z\x80-\U0010ffff][A-Za-z0-9_]{0,10}|[A-Za-z0-9]{5})\Z")
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 _MIN_DIGITS = 4
 _BEFORE = 12
@@ -157,6 +166,8 @@ def _ipv4(found: re.Match[str]) -> tuple[int, int, str] | None:
 
 def _ipv6(found: re.Match[str]) -> tuple[int, int, str] | None:
     start = _start_before(_HEX_BEFORE, found)
+    if start is None and _start_before(_NAME_BEFORE, found) is not None:
+        start = found.start() + 1
     if start is None or checksums.kind_of_address(found.string[start : found.end()]) is None:
         return None
     return start, found.end(), "IP"

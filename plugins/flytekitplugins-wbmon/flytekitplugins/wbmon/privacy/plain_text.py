@@ -25,10 +25,10 @@ _ACCENTS = (b"\xcc", b"\xcd")
 _ACCENT = re.compile("[^\\W\\d_][\u0300-\u036f]")
 _ENTITY = re.compile(
     r"&(?:amp;){0,3}(?:(?:(quot|#0?34|#x22)|(#0?39|#x27|apos)|(#0?64|#x40|commat)"
-    r"|(#0?46|#x2e|period)|(lt|#0?60)|(gt|#0?62));|(?<=amp;))",
+    r"|(#0?46|#x2e|period)|(lt|#0?60)|(gt|#0?62)|(nbsp|#160|#xa0));|(?<=amp;))",
     re.IGNORECASE,
 )
-_MEANT = ('"', "'", "@", ".", "<", ">")
+_MEANT = ('"', "'", "@", ".", "<", ">", " ")
 # a name and its value in JSON that a URL holds, encoded any number of times
 _PERCENT_JSON = re.compile(r"%(?:25){0,3}22%(?:25){0,3}3[Aa]")
 _MOST_ENCODED = 4

@@ -9,7 +9,11 @@ import re
 
 from flytekitplugins.wbmon.privacy.assigned_secrets import hide_assigned
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN, hide_by_form, hide_keys
-from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
+from flytekitplugins.wbmon.privacy.secret_names import (
+    is_secret,
+    is_secret_name,
+    may_be_secret_name,
+)
 from flytekitplugins.wbmon.privacy.told_secrets import SEED_MARKS, hide_columns, hide_told
 
 # a name and its value, as in a list of headers
@@ -52,7 +56,13 @@ _COOKIES = re.compile(
 )
 # `<token>word</token>` is a piece of text
 _ELEMENT = re.compile(
-    r"(<(?!token>[^\d<]*<)([\w.:\-]{2,60})(?:\s[^<>]{0,200})?>(?:<!\[CDATA\[)?)([^<>]{1,1000}?)(?=(?:\]\]>)?</)"
+    r"<(?!token>[^\d<]{0,1000}<)([\w.:\-]{2,60})(?:\s[^<>]{0,200})?(?<!/)>(?:<!\[CDATA\[)?"
+)
+_LONGEST_ELEMENT = 1000
+_TAG = re.compile(r"<[^<>]{0,200}>|\]\]>")
+# `<name>db.password</name><value>hunter2</value>`
+_NAMED_ELEMENT = re.compile(
+    r"(<(?:name|key)>\s?([\w.\-]{2,100})\s?</(?:name|key)>\s{0,40}<(?:value|string)>)[^<>]{1,1000}"
 )
 # how pydantic tells of a value: the name stands on the line above, or in a list of names
 _INVALID_FIELD = re.compile(
@@ -79,7 +89,7 @@ _MORE_NAME_PARTS = (
 )  # fmt: skip
 _MORE_NAMES = re.compile(
     r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
-    r"|auth\\{0,8}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|otp|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|[,\n>]|\\n)"
+    r"|auth\\{0,16}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|otp|sas(?:[_.\-]?ur[li])?)\\{0,16}[\"'*`_]{0,3}(?:\]?\s?[:=]|[,\n<>]|\\n)"
     r"|recovery.?code|seed.?phrase|service.?account.?json|kennwort|senha|wachtwoord|mot.?de.?passe"
 )
 _OTHER_NAMES = re.compile(
@@ -89,8 +99,9 @@ _OTHER_NAMES = re.compile(
 _NUMBER_NAME_PARTS = ("pin", "cv", "ssn", "sess", "port", "code")
 _NUMBER_NAMES = re.compile(
     r"(?:pin|cvv2?|cvc2?|csc|ssn|code|passport(?:.?(?:no|number|id))?|sessionid|sessid)"
-    r"(?:.?(?:number|code))?\\{0,8}[\"']?\]?\s?(?:[:=,;|\t]|\n)"
+    r"(?:.?(?:number|code))?\\{0,16}[\"'*`_]{0,3}\]?\s?(?:[:=,;|\t<]|\n)"
 )
+_TOLD_WITHOUT_DIGITS = (*SEED_MARKS, "passw")
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 # by what a text must hold for a form to be found in it
 _BY_NAME = (
@@ -98,7 +109,7 @@ _BY_NAME = (
     (("value=",), _INPUT),
     (("form-data",), _FORM_PART),
     (("value'", 'value"', "value\\"), _NAMED_VALUE),
-    (("</",), _ELEMENT),
+    (("</value>", "</string>"), _NAMED_ELEMENT),
     (("input_value=",), _INVALID_FIELD),
     (("input'", 'input"'), _INVALID_ITEM),
 )
@@ -114,8 +125,8 @@ def hide_secrets(text: str) -> tuple[str, int]:
     if is_named and "\n" in text:  # first: what else hides a part of a row leaves no table
         text, found = hide_columns(text)
         n += found
-    # what a sentence tells is of letters and digits, or in quotes
-    if has_digits or "'" in text or '"' in text or _has_any(SEED_MARKS, words):
+    # what a sentence tells is of letters and digits, or in quotes, or a password with signs in it
+    if has_digits or "'" in text or '"' in text or _has_any(_TOLD_WITHOUT_DIGITS, words):
         text, found = hide_told(text, has_digits=has_digits)
         n += found
     if is_named and has_sign:
@@ -135,6 +146,9 @@ def _hide_by_name(text: str, words: str) -> tuple[str, int]:
         if _has_any(marks, words):
             text, found = _hide_named(form, text)
             n += found
+    if "</" in words:
+        text, found = _hide_elements(text)
+        n += found
     if "value" in words and ("name" in words or "key" in words):
         text, found = _hide_values_before_names(text)
         n += found
@@ -160,6 +174,20 @@ def _hide_named(form: re.Pattern[str], text: str) -> tuple[str, int]:
         return f"{found[1]}{quote}{HIDDEN}{quote}"
 
     return form.sub(replace, text), n
+
+
+def _hide_elements(text: str) -> tuple[str, int]:
+    """Hide all that stands between the tags of an element with the name of a secret."""
+    kept, n, end = [], 0, 0
+    for tag in _ELEMENT.finditer(text):
+        if tag.start() < end or not may_be_secret_name(tag[1]):
+            continue
+        closed = text.find(f"</{tag[1]}", tag.end(), tag.end() + _LONGEST_ELEMENT)
+        inside = _TAG.sub("", text[tag.end() : closed]).strip() if closed >= 0 else ""
+        if not _MARK.fullmatch(inside) and is_secret(tag[1], inside):
+            kept += [text[end : tag.end()], HIDDEN]
+            n, end = n + 1, closed - 3 * text.startswith("]]>", closed - 3)
+    return "".join([*kept, text[end:]]), n
 
 
 def _hide_values_before_names(text: str) -> tuple[str, int]:

@@ -10,18 +10,31 @@ from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
 
 _VERB = (
-    r"(?:(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|è|jest|är|er|by)\b){1,2}\s{0,2}[:=]?"
+    r"(?:(?:\s{0,3}\b(?:is|was|to|ist|lautet|es|est|é|è|el|jest|är|er|by)\b){1,2}\s{0,2}[:=]?"
     r"|\s{0,2}(?:是|为|為|は|은|는)\s{0,2}[:=]?|\s{0,2}-\s{1,2})"
 )
 # a word with letters and digits, as no sentence has many
-_MIXED = r"(?=[^\s\"']{0,40}\d)(?=[^\s\"']{0,40}[A-Za-z])[^\s\"'\[(<{=:;,][^\s\"']"
+_REST = r"(?:[^\s\"']|[\"'](?=\w))"
+_MIXED = rf"(?=[^\s\"']{{0,40}}\d)(?=[^\s\"']{{0,40}}[A-Za-z])[^\s\"'\[(<{{=:;,]{_REST}"
+# or of small and large letters with signs among them
+_SIGNED = (
+    r"(?-i:(?=[^\s\"']{0,40}[A-Z])(?=[^\s\"']{0,40}[a-z])(?=[^\s\"']{0,40}[!#$%^&*+={}|~]\w))"
+    rf"[^\s\"'\[(<{{=:;,]{_REST}{{7,200}}"
+)
 # the name of a method, not a password
 _METHOD = r"sha-?\d|md5|v\d|base\d|argon\d|pbkdf\d|utf|aes|oauth\d|rfc|\d{1,3}-\d"
-_QUOTED = r"(?:\"[^\"\n]{3,200}(?=\"|\Z)|'[^'\n]{3,200}(?='|\Z))"
+_QUOTED = (
+    r"\"([^\"\n]{3,200})(?=\"|\Z)|'([^'\n]{3,200})(?='|\Z)"
+    r"|[“”„«‘’‚「『]\s?([^“”„«»‘’‚「」『』\n]{3,200})(?=[“”«»‘’」』]|\Z)"
+)
+# bold, or code
+_MARKED = r"[*_`]{0,3}"
 # what follows the beginning of a name
 _PASSWORD = re.compile(
-    rf"(?i)[^\W\d_]{{0,6}}(?:{_VERB}\s{{0,3}}(?:{_QUOTED}|{_MIXED}{{3,200}})"
-    rf"|\s{{1,3}}(?:{_QUOTED}|(?!{_METHOD}){_MIXED}{{6,200}}|\((?!{_METHOD}){_MIXED}{{5,200}}(?<!\))))"
+    rf"(?i)[^\W\d_]{{0,6}}{_MARKED}"
+    rf"(?:{_VERB}\s{{0,3}}{_MARKED}(?:{_QUOTED}|({_MIXED}{{3,200}})|({_SIGNED}))"
+    rf"|\s{{1,3}}{_MARKED}(?:{_QUOTED}|(?!{_METHOD})({_MIXED}{{6,200}})"
+    rf"|\((?!{_METHOD})({_MIXED}{{5,200}})(?<!\))))"
 )
 # `482913 is your one-time password`
 _CODE_BEFORE = re.compile(
@@ -36,9 +49,10 @@ SEED_MARKS = ("mnemonic", "phrase", "seed words")
 _SEED_NAMES = ("mnemonic", "seed phrase", "recovery phrase", "seed words")
 _SEED = re.compile(r"(?:[^\w\n]{1,4}| is | are ){1,2}((?:[a-z]{3,8} ){11,23}[a-z]{3,8})\b")
 _CODE = re.compile(
-    rf"(?i)2?(?: code| number)?(?:{_VERB}|\s?[:=])?\s{{0,3}}(\d{{3,8}})(?![^\W_])(?![.\-]\d)"
+    r"(?i)2?(?: ?code| ?number|码|碼|コード|번호)?[*_`]{0,3}"
+    rf"(?:{_VERB}|\s?[:=]| (?:for|of) (?:[a-z']{{1,12}} ){{1,3}}(?:is|was)\b)?"
+    r"\s{0,3}[*_`]{0,3}(\d{3,8})(?![A-Za-z0-9])(?![.\-]\d)"
 )
-_SECRET = re.compile(r"[^\s\"']+\Z|(?<=['\"])[^'\"\n]+\Z")
 # the beginnings of names, and how they may go on
 _PASSWORDS = (
     ("pass", ("w", "p", "c", "e ")), ("identified", (" by",)), ("kennwort", ("",)),
@@ -52,13 +66,20 @@ _OTHER_PASSWORDS = (
 _KEYS = ("key", "token", "secret")
 _KEY_OWNERS = ("api", "secret", "access", "auth", "client", "private", "aws")
 # with the least number of digits, and the words before them without which they are anything
-_OWNERS = ("my", "your", "his", "her", "the", "card", "new", "sim")
+_OWNERS = (
+    *(" my", " your", " his", " her", " the", " card", " new", " sim"),
+    *(" meine", " deine", " ihre", " die", " neue", " mon", " ton", " votre", " le", " code"),
+    *(" mi", " tu", " su", " el", " mio", " tuo", " suo", " il", " meu", " seu", " mijn"),
+    *(" mój", " twój", "我的", "你的", "您的", "的", "私の"),
+)
+_AROUND_OWNERS = str.maketrans("*_`'\"(\n", " " * 7)
 _CODE_KINDS = (
     "verification", "confirmation", "login", "authentication", "one time", "one-time", "sms", "2fa",
     "access", "security",
 )  # fmt: skip
 _CODES = (
     ("pin", 4, _OWNERS), ("code", 3, _CODE_KINDS), ("otp", 4, ()), ("cvv", 3, ()), ("cvc", 3, ()),
+    ("passcode", 4, ()),
 )  # fmt: skip
 _ALL_PASSWORDS = _PASSWORDS + _OTHER_PASSWORDS
 _MARKS = (
@@ -123,9 +144,8 @@ def _keys(text: str, words: str) -> Iterator[tuple[int, int]]:
 
 def _told(text: str, at: int) -> Iterator[tuple[int, int]]:
     found = _PASSWORD.match(text, at)
-    if found is not None and (secret := _SECRET.search(found[0])) is not None:
-        start = found.start() + secret.start()
-        yield start + text.startswith("(", start), found.end()
+    if found is not None and found.lastindex is not None:
+        yield found.span(found.lastindex)
 
 
 def _seeds(text: str, words: str) -> Iterator[tuple[int, int]]:
@@ -140,7 +160,10 @@ def _codes(text: str, words: str) -> Iterator[tuple[int, int]]:
     for mark, least, owners in _CODES:
         for at in _places(mark, words):
             before = words[max(0, at - _BEFORE) : at]
-            is_called = before.rstrip().endswith(owners) if owners else not before[-2:].isalpha()
+            owner = f" {before.translate(_AROUND_OWNERS).rstrip()}"
+            is_called = owner.endswith(owners) if owners else not before[-2:].isalpha()
+            # in capitals it is no pin of a board
+            is_called |= text.startswith("PIN", at) and not before[-1:].isalnum()
             if not is_called and not words.startswith(_CODE_NAMES, at + len(mark)):
                 continue
             found = _CODE.match(text, at + len(mark))

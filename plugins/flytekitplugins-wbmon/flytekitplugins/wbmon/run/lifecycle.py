@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.flyte.deck import show_run
@@ -148,7 +149,7 @@ def open_run(
                 raise
             _leave(opened, None)
     finally:
-        _CURRENT.reset(token)
+        restore(_CURRENT, token)
 
 
 def end_live_runs(error: BaseException) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import PublishError
 from flytekitplugins.wbmon.storage.compare_and_swap import is_guarded, read_file, replace_file
+from flytekitplugins.wbmon.warn import warn
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -153,7 +154,7 @@ class Lease:
         except LeaseLostError:
             return False
         except Exception as error:  # noqa: BLE001 - any file system; it is tried again
-            logger.warning("the lease %s cannot be renewed: %s", self._path, error)
+            warn(logger, "the lease %s cannot be renewed: %s", self._path, error)
         return True
 
     def _renew(self) -> None:

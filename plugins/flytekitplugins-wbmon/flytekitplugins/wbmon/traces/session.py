@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult, read_result
@@ -200,7 +201,7 @@ def open_trace(
             finally:
                 _leave(session)
     finally:
-        _CURRENT.reset(token)
+        restore(_CURRENT, token)
 
 
 def _join(settings: TraceSettings) -> TraceSession | None:

@@ -101,9 +101,8 @@ def _as_meant(coded: CodedColumn, beside: pa.ChunkedArray, meaning: Meaning) -> 
     # floats may be probabilities, and no classes
     others = _names(beside) if kind_of(dtype) in _CLASSES and not _is_fraction(dtype) else []
     known = meaning.classes if meaning.is_closed else ()
-    every = {name.strip().lower() for name in (*coded.names, *others, *known)}
-    # only beside booleans are these words booleans
-    truths = _TRUTHS | (_ANSWERS if not every.isdisjoint(_TRUTHS) else {})
+    is_answered = _are_booleans(coded.names, [*others, *known])
+    truths = _TRUTHS | (_ANSWERS if is_answered else {})
     if not any(_differ(coded.names, names, truths) for names in (others, known)):
         return coded
     means = [_meant(name, truths) for name in coded.names]
@@ -114,6 +113,21 @@ def _as_meant(coded: CodedColumn, beside: pa.ChunkedArray, meaning: Meaning) -> 
     return coded._replace(
         names=names, codes=place[coded.codes], kind="number" if is_numeric else "text"
     )
+
+
+def _are_booleans(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether `yes` and `no` are booleans: beside `true`, or in a text column beside `1` or `0`.
+
+    The log writes booleans so where there is text, too. Beside answers of its own `1` is a number.
+    """
+    one, other = ({_meant(name, {}).strip().lower() for name in names} for names in (ours, theirs))
+    if not (one | other).isdisjoint(_TRUTHS):
+        return True
+    if not _words([*one]) or not _words([*other]):
+        return False
+    answered, spelled = (one, other) if other.isdisjoint(_ANSWERS) else (other, one)
+    has_both = not answered.isdisjoint(_ANSWERS) and not spelled.isdisjoint(_ANSWERS.values())
+    return has_both and spelled.isdisjoint(_ANSWERS)
 
 
 def _differ(ours: Sequence[str], theirs: Sequence[str], truths: Mapping[str, str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.objects import exact_numbers
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     CALL_COLUMNS,
@@ -130,7 +131,8 @@ def _plain_column(values: list[Any]) -> pa.Array:
     numbers = None if str in map(type, fitted) else exact_numbers(fitted)
     if numbers is not None:
         return numbers
-    return pa.array([None if value is None else str(value) for value in fitted], pa.string())
+    # as `converted` makes text of the numbers of another segment
+    return pa.array([None if value is None else class_name(value) for value in fitted], pa.string())
 
 
 def _plain_type(values: list[Any]) -> pa.DataType | None:

@@ -13,6 +13,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from time import perf_counter, time
 from typing import Any, Literal
 
+from flytekitplugins.wbmon.context import leave
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import is_acceptable, new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
@@ -128,7 +129,7 @@ class PredictionLoggingMiddleware:
             exchange.note(error)
             raise
         finally:
-            CURRENT.reset(token)
+            leave(CURRENT, token, exchange)
             # after the app: authentication and routing write what they found into the scope
             if self._extractors:
                 self._extract(scope, exchange)

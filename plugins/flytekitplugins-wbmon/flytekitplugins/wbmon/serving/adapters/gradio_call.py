@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.serving.adapters.gradio_event import EventFunction, shown_values
+from flytekitplugins.wbmon.context import restore
+from flytekitplugins.wbmon.serving.adapters.gradio_event import (
+    EventFunction,
+    said_values,
+    shown_values,
+)
 from flytekitplugins.wbmon.serving.adapters.shown import (
     Shown,
     ShownPredictions,
     answer_text,
     chat_before,
-    n_messages,
 )
 from flytekitplugins.wbmon.serving.adapters.summarise import answer_columns
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
@@ -64,7 +68,7 @@ class EventCall:
         try:
             return work()
         finally:
-            CURRENT.reset(token)
+            restore(CURRENT, token)
 
     async def step_later(self, work: Callable[[], Any]) -> Any:
         """As `step`, of a coroutine."""
@@ -72,7 +76,7 @@ class EventCall:
         try:
             return await work()
         finally:
-            CURRENT.reset(token)
+            restore(CURRENT, token)
 
     def output(self, given: Any) -> Any:
         """The outputs of the event: the function's own, and without `shown` the prediction's id."""
@@ -82,7 +86,7 @@ class EventCall:
             if values:
                 value = values[0] if len(values) == 1 else values
                 self._answer = answer_columns(value)
-                self._show(value, n_messages(given))
+                self._show(said_values(given))
             else:  # the page goes on showing what it did, and that is what a rating is of
                 own = {"__type__": "update"}
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -115,7 +119,7 @@ class EventCall:
         self._logger.leave(request)
         self._logger.finish(request)
 
-    def _show(self, value: Any, n: int) -> None:
+    def _show(self, said: list[Any]) -> None:
         """Note what the page is shown, once; a stream goes on changing the text."""
         session = self.request.session_id
         if self._shown is None or session is None:
@@ -128,7 +132,7 @@ class EventCall:
                 before=chat_before(self.inputs),
             )
             self._shown.add(session, self._note)
-        self._note.text, self._note.n_messages = answer_text(value), n
+        self._note.text, self._note.n_messages = answer_text(said), len(said)
 
 
 def logged(event: EventFunction, begin: Begin) -> Callable[..., Any]:

@@ -112,6 +112,15 @@ def shown_values(given: Any) -> list[Any]:
     return [plain for plain in map(_value, values) if plain is not _UNCHANGED]
 
 
+def said_values(given: Any) -> list[Any]:
+    """What an event's outputs say in a chat: each of its messages, or each value that is none."""
+    said: list[Any] = []
+    for value in given if isinstance(given, tuple) else (given,):
+        for part in map(_plain, value.values() if _has_labels(value) else (value,)):
+            said += [] if part is _UNCHANGED else _said(part)
+    return said
+
+
 def liked(event: Any) -> Mapping[str, Any] | None:
     """What the event of a liked message says; None of any other event."""
     data = getattr(event, "_data", None)
@@ -136,26 +145,48 @@ def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     """A value without what the components of Gradio put around it."""
-    if isinstance(value, Mapping) and value.get("__type__") == "update":  # also `gr.skip()`
-        return value.get("value", _UNCHANGED)
-    if _is_component(value):  # in place of another, of which it says what is to change
-        return getattr(value, "constructor_args", {}).get("value", _UNCHANGED)
-    if isinstance(value, list) and value and _role(value[-1]) is not None:
+    value = _plain(value)
+    if _is_chat(value):
         return _value(value[-1])  # of a chat, what was said last
     if _role(value) is not None:
         return value["content"] if isinstance(value, Mapping) else value.content
     return _labelled(value)
 
 
+def _plain(value: Any) -> Any:
+    """What a component is to show, of an output that says so by an update of it."""
+    if isinstance(value, Mapping) and value.get("__type__") == "update":  # also `gr.skip()`
+        return value.get("value", _UNCHANGED)
+    if _is_component(value):  # in place of another, of which it says what is to change
+        return getattr(value, "constructor_args", {}).get("value", _UNCHANGED)
+    return value
+
+
+def _said(value: Any) -> list[Any]:
+    """The messages of an answer, which of a chat are those after the last of the user."""
+    if not isinstance(value, list):
+        return [value]
+    asked = [place for place, each in enumerate(value) if _role(each) == "user"]
+    return value[asked[-1] + 1 :] if asked and _is_chat(value) else value
+
+
 def _labelled(value: Any) -> Any:
     """A mapping of components with their labels; anything else as it is."""
-    if not (isinstance(value, Mapping) and any(map(_is_component, value))):
+    if not _has_labels(value):
         return value
     named: dict[str, Any] = {}
     for block, part in value.items():
         label = str(getattr(block, "label", None) or type(block).__name__)
         named[label if label not in named else f"{label} {len(named)}"] = _value(part)
     return {label: part for label, part in named.items() if part is not _UNCHANGED}
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and _role(value[-1]) is not None
+
+
+def _has_labels(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(map(_is_component, value))
 
 
 def _is_component(value: Any) -> bool:

@@ -91,11 +91,12 @@ class ShownPredictions:
     ) -> Shown | None:
         """The prediction that answered with a message of the chat; None where nobody can tell.
 
-        The message's text must be one of the answer: a page may show conversations of earlier
-        visits. Of equal answers its place decides. The answer at that place need only contain the
-        text, as the chat may show an answer in parts. Equal answers at one place of several
-        conversations are told apart by what was said before them, so by `chat` only; of those to
-        the same question the later one stands there, as after a retry.
+        The message's text must be one of the answer, and so must those of the other messages that
+        the chat shows of it: a page may show conversations of earlier visits. Of equal answers its
+        place decides. The answer at that place need only contain the text, as the chat may show an
+        answer in parts. Equal answers at one place of several conversations are told apart by what
+        was said before them, so by `chat` only; of those to the same question the later one stands
+        there, as after a retry.
 
         Args:
             session_id: The page.
@@ -104,11 +105,11 @@ class ShownPredictions:
             chat: The messages of the chat.
         """
         place = index[0] if isinstance(index, list | tuple) else index
-        said = [part[:_COMPARED] for part in texts(content)]
+        said = _parts(content)
         answers = [
             each
             for each in self._of(session_id)
-            if chat is None or each.before is None or _is_after(each.before, place, chat)
+            if chat is None or each.before is None or _may_stand(each, each.before, place, chat)
         ]
         nearest = max((each.place for each in answers if each.place <= place), default=None)
         fitting = []
@@ -116,7 +117,8 @@ class ShownPredictions:
             is_near = each.before is None or place - each.place <= each.n_messages
             says = is_near and _says(each.text, said)
             if says or (each.place == nearest and _contains(each.text, said)):
-                fitting.append(((each.place <= place, each.place, says), number, each))
+                rank = (each.place <= place, each.place, says, _n_equal(each, chat))
+                fitting.append((rank, number, each))
         if not fitting:
             return None
         best, _, found = max(fitting, key=lambda each: each[:2])
@@ -145,12 +147,6 @@ def is_chat(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_message, value))
 
 
-def n_messages(given: Any) -> int:
-    """The number of messages that the outputs of a function may be at most."""
-    values = given if isinstance(given, tuple) else (given,)
-    return sum(len(value) if isinstance(value, list) else 1 for value in values)
-
-
 def answer_text(value: Any) -> str:
     """The texts of an answer, bounded, to find a message in."""
     return "\n".join(texts(value))[:_MAX_TEXT]
@@ -163,13 +159,18 @@ def texts(value: Any) -> Iterator[str]:
         if text:
             yield text
     elif isinstance(value, Mapping):
-        for name in ("content", "text", "value"):
+        # the value of a component in a message is what Gradio made of it, not what was answered
+        for name in ("content", "text", *(() if "component" in value else ("value",))):
             yield from texts(value.get(name))
     elif isinstance(value, list | tuple):
         for part in value:
             yield from texts(part)
     elif hasattr(value, "content"):
         yield from texts(value.content)
+
+
+def _parts(message: Any) -> list[str]:
+    return [part[:_COMPARED] for part in texts(message)]
 
 
 def _says(answer: str, parts: Sequence[str]) -> bool:
@@ -197,6 +198,38 @@ def _is_after(before: ChatBefore, place: int, chat: Sequence[Any]) -> bool:
     if any(map(_is_question, since[1:])) or (isinstance(since[0], tuple | list) and since[1:]):
         return False
     return not before.question or _says(_text(since[0]), [before.question])
+
+
+def _may_stand(answer: Shown, before: ChatBefore, place: int, chat: Sequence[Any]) -> bool:
+    """Whether an answer may be what a chat shows around a message."""
+    if not _is_after(before, place, chat):
+        return False
+    messages = _messages(answer, before, chat)
+    # beyond its own messages stand those of other events, of which it knows nothing; of a long
+    # answer not all is kept
+    if place >= messages.stop or len(answer.text) == _MAX_TEXT:
+        return True
+    return all(_contains(answer.text, _parts(chat[each])) for each in messages)
+
+
+def _n_equal(answer: Shown, chat: Sequence[Any] | None) -> int:
+    """How many messages of a chat are an answer word by word; 0 if it says anything else."""
+    if chat is None or answer.before is None:
+        return 0
+    places = _messages(answer, answer.before, chat)
+    is_equal = answer_text(chat[places.start : places.stop]) == answer.text
+    return len(places) if is_equal else 0
+
+
+def _messages(answer: Shown, before: ChatBefore, chat: Sequence[Any]) -> range:
+    """The places of the messages in a chat that are an answer, if the chat shows it."""
+    first = before.place
+    while first < len(chat) and _is_question(chat[first]):
+        first += 1
+    last = first
+    while last < min(len(chat), first + answer.n_messages) and not _is_question(chat[last]):
+        last += 1
+    return range(first, last)
 
 
 def _hash(messages: Sequence[Any]) -> int:

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
+from flytekitplugins.wbmon.warn import warn
 
 if TYPE_CHECKING:
     import wandb
@@ -146,7 +147,7 @@ class WandbSink:
         try:
             step()
         except Exception as error:  # noqa: BLE001 - a live view never breaks the log
-            logger.warning("W&B: a row of serving metrics is lost (%s)", type(error).__name__)
+            warn(logger, "W&B: a row of serving metrics is lost (%s)", type(error).__name__)
 
     def _write_row(self) -> None:
         by_day: dict[str, list[dict[str, Any]]] = {}

@@ -83,6 +83,8 @@ class Buffer:
         self._sampler = Sampler(policy)
         self._window = WindowCounts(now)
         self._n_queued_requests = 0
+        # by identity: rows that the writer has taken, until they are written or lost
+        self._in_hand: dict[int, Item] = {}
         self.is_closed = False
         self.live: set[Request] = set()
         self.in_flight_max = 0
@@ -166,12 +168,18 @@ class Buffer:
             self.feedback_dropped += 1
 
     def close(self) -> None:
-        """Take no more rows; those that wait are lost, and counted."""
+        """Take no more rows; those that wait, or are in the writer's hand, are lost and counted."""
         # closed before the last look, so that no row is queued behind it
         self.is_closed = True
         self.fold(_EVERYTHING)
         self.fold_late()
-        self.lost(self.take(_EVERYTHING))
+        self.take(_EVERYTHING)
+        self.lost(list(self._in_hand.values()))
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether requests have ended within the window that has not."""
+        return bool(self._noted or self._window.by_key)
 
     @property
     def n_noted(self) -> int:
@@ -188,22 +196,27 @@ class Buffer:
 
         The caller must pass each of them to `written` or `lost`, or the counts do not add up.
         """
-        queue = self._queue
-        # the writer is the only thread that removes rows, so none of these is gone when popped
-        return [queue.popleft() for _ in range(min(n, len(queue)))]
+        queue, in_hand, taken = self._queue, self._in_hand, list[Item]()
+        # IndexError: the log was closed meanwhile, which takes all of them
+        with suppress(IndexError):
+            for _ in range(min(n, len(queue))):
+                item = queue.popleft()
+                in_hand[id(item)] = item
+                taken.append(item)
+        return taken
 
     def written(self, items: Iterable[Item]) -> None:
-        """Count rows as written."""
+        """Count rows as written, if they were not counted as lost when the log was closed."""
         self._settle(items, lost=False)
 
     def lost(self, items: Iterable[Item]) -> None:
         """Count rows that could not be written as dropped."""
         self._settle(items, lost=True)
 
-    def count_failure(self) -> None:
-        """Count an error inside the log."""
+    def count_failure(self, n: int = 1) -> None:
+        """Count an error inside the log, or several."""
         with patiently(self._lock):
-            self.failed += 1
+            self.failed += n
 
     def turn_window(self, now: float) -> WindowCounts:
         """Begin a new window and return the counts of the one that ends."""
@@ -294,6 +307,8 @@ class Buffer:
     def _settle(self, items: Iterable[Item], *, lost: bool) -> None:
         with patiently(self._lock):
             for item in items:
+                if self._in_hand.pop(id(item), None) is None:
+                    continue  # counted already
                 if isinstance(item, Request):
                     self._n_queued_requests -= 1
                     self._count_row(item, lost=lost)

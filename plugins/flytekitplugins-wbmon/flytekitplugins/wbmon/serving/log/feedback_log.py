@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.serving.log.feedback import (
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
 from flytekitplugins.wbmon.serving.log.request import current_request
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of, text_or_none
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ class FeedbackLog:
         """Log a warning, once for each matter."""
         if matter not in self._warned:
             self._warned.add(matter)
-            logger.warning("prediction log: %s", words)
+            warn(logger, "prediction log: %s", words)
 
     def _hashed(self, unit: str, tenant: str | None = None) -> str:
         """What is written of a unit; with its tenant, as part of an id."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from flytekitplugins.wbmon.context import leave
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
 from flytekitplugins.wbmon.serving.log.feedback_log import FeedbackLog
@@ -161,7 +162,7 @@ class PredictionLogger(FeedbackLog):
             request.end_with(error, around=around)
             raise
         finally:
-            CURRENT.reset(token)
+            leave(CURRENT, token, request)
             request.latency_ms = request.elapsed_ms()
             # after the last change: from `finish` on, the writer thread may read the request
             self.leave(request)
@@ -269,7 +270,8 @@ class PredictionLogger(FeedbackLog):
         if not request.is_over:
             request.is_over = True
             # of requests that start each other, each would keep all those before
-            request.around = None
+            if request.around is not None and not request.is_left:
+                request.around = None
             self._process.buffer.record(request)
 
     def live_request(self, request_id: str) -> Request | None:
@@ -282,7 +284,9 @@ class PredictionLogger(FeedbackLog):
         self._process.buffer.add_late(prediction)
 
     def close(self, timeout: float = 5.0) -> LoggerStats:
-        """Write the waiting rows and seal the segment; later requests are counted, not written.
+        """Write the waiting rows and seal the segment; of later requests no row is written.
+
+        They are counted, in a window that the next call writes, or else the end of the process.
 
         Args:
             timeout: Seconds; rows that are not written by then are counted as dropped.
@@ -290,9 +294,8 @@ class PredictionLogger(FeedbackLog):
         Returns:
             What became of all requests.
         """
-        if not self._is_closed:
-            self._is_closed = True
-            self._process.close(timeout)
+        self._is_closed = True
+        self._process.close(timeout)
         return self._process.buffer.stats()
 
     def begin_anew(self) -> None:

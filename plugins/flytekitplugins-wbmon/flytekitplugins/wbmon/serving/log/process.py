@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.serving.log.thread import Writer
 from flytekitplugins.wbmon.storage.lifetime import close_with_child
 from flytekitplugins.wbmon.storage.segments.layout import unique_instance
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class ProcessLog:
         if not self._has_warned:
             self._has_warned = True
             # the class only: a message may hold what had to be hidden
-            logger.warning(
+            warn(
+                logger,
                 "prediction log: texts are left out, they could not be redacted (%s)",
                 type(error).__name__,
             )

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
+from flytekitplugins.wbmon.context import Block, innermost
 from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
@@ -27,7 +28,7 @@ class Content(Protocol):
         """The columns by name."""
 
 
-class Request:
+class Request(Block):
     """The data of one request; the row is made from it when the request is finished.
 
     Attributes:
@@ -121,7 +122,9 @@ class Request:
         self.features = given if self.features is None else {**self.features, **given}
 
     def add_stage(self, name: str, milliseconds: float) -> None:
-        """Add time to a stage, which may run several times in a request."""
+        """Add time to a stage, which may run several times in a request; after its end, nothing."""
+        if self.is_over:  # the writer thread reads it
+            return
         name = text_of(name)
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
@@ -238,12 +241,12 @@ CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
 
 def current_request() -> Request | None:
     """The request that the running code serves; None outside of one."""
-    return CURRENT.get()
+    return innermost(CURRENT)
 
 
 def request_within(log: object) -> Request | None:
     """The nearest request of a log that the running code serves; None outside of one."""
-    request = CURRENT.get()
-    while request is not None and request.owner is not log and request.owner is not None:
+    request = current_request()
+    while request is not None and (request.is_left or request.owner not in (None, log)):
         request = request.around
     return request

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
 from time import monotonic, perf_counter, sleep, thread_time, time
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ from flytekitplugins.wbmon.serving.log.request import Prediction, Request
 from flytekitplugins.wbmon.serving.log.window_clock import WindowClock
 from flytekitplugins.wbmon.storage.segments.json_lines import to_utf8
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ _TAIL_RARITY = 200
 _MAX_TAIL_AGE_S = 2.0
 # windows that wait for a disk that is full; the oldest are given up first
 _MAX_UNSAVED_WINDOWS = 10_000
+_LATE_PATIENCE_S = 0.2
 
 
 class Sink(Protocol):
@@ -67,8 +71,13 @@ class Writer:
         self._buffer, self._encoder, self._segments = buffer, encoder, segments
         self._sinks = sinks
         self._flush_interval_s, self._window_s = flush_interval_s, window_s
-        self._stop = threading.Event()
-        self._deadline = 0.0
+        # locks and flags, no `Event`: a signal may interrupt `Event.set`, which then holds a lock
+        # that the thread and the handler wait for
+        self._is_stopping, self._wake = False, threading.Lock()
+        self._is_ended, self._end = True, threading.Lock()
+        self._deadline = inf
+        self._is_given_up = False
+        self._late = threading.Lock()
         self._unsaved: list[str] = []
         self._clock = WindowClock(window_s)
         self._tail = self._written_tail = b""
@@ -78,38 +87,78 @@ class Writer:
 
     def start(self) -> None:
         """Start the thread."""
+        self._is_ended = False
+        self._wake.acquire()
+        self._end.acquire()
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Write the waiting rows within `timeout_s` seconds; the rest is counted as dropped."""
+        """Write the waiting rows within `timeout_s` seconds; the rest is counted as dropped.
+
+        It may be called again: while another call waits, which a signal may have interrupted, it
+        waits too; later it writes the counts of requests that have ended since.
+        """
         begin = monotonic()
-        # set before the event: the thread reads the deadline as soon as it sees the event
-        self._deadline = begin + timeout_s
-        self._stop.set()
-        if self._thread.is_alive():
-            # a second more than its deadline, to write the last window and seal the segment
-            self._thread.join(timeout_s + 1.0)
-        if self._thread.is_alive():
-            # it is held up by a value or the disk: what waits behind that is lost
+        # set first: the thread reads the deadline as soon as it stops; of two calls the one that
+        # comes by a signal is in more haste
+        self._deadline = min(self._deadline, begin + timeout_s)
+        self._is_stopping = True
+        with suppress(RuntimeError):  # another call has woken it
+            self._wake.release()
+        # a second more than its deadline, to write the last window and seal the segment
+        if self._is_ended_within(0.0 if self._is_given_up else timeout_s + 1.0):
+            self._write_late()
+        else:
+            # it is held up by a value or the disk: what it holds and what waits behind is lost
+            self._is_given_up = True
             self._buffer.close()
         self._segments.finish_sending(max(0.0, timeout_s - (monotonic() - begin)))
 
+    def _is_ended_within(self, timeout_s: float) -> bool:
+        if not self._is_ended and self._end.acquire(timeout=timeout_s):
+            self._end.release()
+            # not for long: a signal may have interrupted one who joins, too
+            self._thread.join(_LATE_PATIENCE_S)
+        return self._is_ended
+
     def _run(self) -> None:
+        try:
+            self._write_on()
+        finally:
+            self._is_ended = True
+            self._end.release()
+
+    def _write_on(self) -> None:
         self._clock = WindowClock(self._window_s)
         self._buffer.begin_window(self._clock.start)
         self._segments.send()
-        while not self._stop.wait(self._flush_interval_s):
+        while not self._wake.acquire(timeout=self._flush_interval_s):
             self._guarded(self._drain)
             if self._clock.is_over():
                 self._guarded(self._end_window)
             self._guarded(self._segments.seal_if_due, time())
         self._guarded(self._drain)
+        self._finish()
+
+    def _finish(self) -> None:
         self._buffer.close()
         self._guarded(self._end_window)
+        self._lose_windows(len(self._unsaved))
         self._guarded(self._segments.seal)
         for sink in self._sinks:
             self._guarded(sink.close)
+        self._sinks = ()
         self._report_drops()
+
+    def _write_late(self) -> None:
+        """Write the counts of requests that ended after the thread did."""
+        # in the caller's thread, because none can be started when the interpreter exits; whom a
+        # signal has interrupted here does not go on, and twice the same counts would be too many
+        if self._buffer.has_counts and self._late.acquire(timeout=_LATE_PATIENCE_S):
+            try:
+                self._finish()
+            finally:
+                self._late.release()
 
     def _guarded(self, step: Any, *arguments: Any) -> None:
         """Do a step; an exception is counted and logged, and does not end the thread."""
@@ -137,7 +186,7 @@ class Writer:
             if len(lines) >= _WRITTEN_TOGETHER:
                 self._write(lines, items)
                 lines, items = [], []
-            if not self._stop.is_set():
+            if not self._is_stopping:
                 sleep(_PAUSE_S)
                 is_late = self._clock.is_over()
             else:
@@ -201,7 +250,7 @@ class Writer:
         rows = [self._encoder.screened(row) for row in ended.rows(end)]
         # kept until written: a window has counts that nothing else holds
         self._unsaved += [self._encoder.window(row) for row in rows]
-        del self._unsaved[:-_MAX_UNSAVED_WINDOWS]
+        self._lose_windows(len(self._unsaved) - _MAX_UNSAVED_WINDOWS)
         self._tail = b""
         for sink in self._sinks:
             self._guarded(sink.write_windows, rows, end)
@@ -214,18 +263,30 @@ class Writer:
                 self._written_tail = b""
                 self._unsaved.clear()
 
+    def _lose_windows(self, n: int) -> None:
+        """Give up the oldest windows that could not be written, and count each as a failure."""
+        if n > 0:
+            del self._unsaved[:n]
+            self._buffer.count_failure(n)
+            self._say("windows", f"{n} windows are lost, they could not be written")
+
     def _report_drops(self) -> None:
         dropped = self._buffer.dropped + self._buffer.feedback_dropped
-        if dropped and "drop" not in self._warned:
-            self._warned.add("drop")
-            logger.warning(
-                "prediction log: %d rows dropped so far; every request is still counted. Raise "
-                "max_queue, lower the sampling rate, or look at the disk",
-                dropped,
+        if dropped:
+            self._say(
+                "drop",
+                f"{dropped} rows dropped so far; every request is still counted. Raise max_queue, "
+                "lower the sampling rate, or look at the disk",
             )
 
     def _warn(self, what: str, error: BaseException) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
-            # the class only: a message may hold what had to be hidden
-            logger.warning("prediction log: %s (%s)", what, type(error).__name__)
+        # the class only: a message may hold what had to be hidden
+        self._say(what, f"{what} ({type(error).__name__})")
+
+    def _say(self, matter: str, words: str) -> None:
+        """Log a warning, once for each matter."""
+        if matter not in self._warned:
+            self._warned.add(matter)
+            # here also nothing that ends a thread, such as `SystemExit`, may come of it
+            with suppress(BaseException):
+                warn(logger, "prediction log: %s", words)

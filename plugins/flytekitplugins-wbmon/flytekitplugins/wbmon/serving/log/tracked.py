@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
+from flytekitplugins.wbmon.context import restore
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
+from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, current_request
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -175,7 +176,7 @@ def _begun(log: RequestLog, route: str) -> Request:
 
 def _end(log: RequestLog, request: Request, error: BaseException | None = None) -> None:
     if error is not None:
-        request.end_with(error, around=request.around)
+        request.end_with(error, around=current_request())
     request.latency_ms = request.elapsed_ms()
     log.leave(request)
     log.finish(request)
@@ -200,7 +201,7 @@ def _current(request: Request) -> Iterator[None]:
     try:
         yield
     finally:
-        CURRENT.reset(token)
+        restore(CURRENT, token)
 
 
 def _note_chunk(request: Request) -> None:

@@ -47,6 +47,7 @@ class SegmentLog:
             root, service, instance, max_bytes=max_bytes, max_age_s=max_age_s
         )
         self._uploader: Uploader | None = None
+        self._is_finished = False
         if local is None:
             self._uploader = Uploader(
                 self._writer.sealed_folder,
@@ -71,6 +72,7 @@ class SegmentLog:
                 tries again.
         """
         self.seal_if_due(now)
+        self._is_finished = False
         with self._lock:
             self._writer.append(data, now, tail=tail)
 
@@ -92,9 +94,13 @@ class SegmentLog:
             self._uploader.wake()
 
     def finish_sending(self, timeout_s: float) -> None:
-        """Upload sealed segments for at most `timeout_s` seconds; the rest stays in the spool."""
-        if self._uploader is not None:
+        """Upload sealed segments for at most `timeout_s` seconds; the rest stays in the spool.
+
+        What could not be sent then is not tried again before something is appended.
+        """
+        if self._uploader is not None and not self._is_finished:
             self._uploader.close(timeout_s)
+            self._is_finished = True
 
     def abandon(self) -> None:
         """In a forked child: leave the segment to the parent."""

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesyste
 from flytekitplugins.wbmon.storage.guard import without_secrets
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, is_of_this_host, segment_folder
 from flytekitplugins.wbmon.storage.segments.owner import has_dead_writer
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ class Uploader:
 
     def wake(self) -> None:
         """Wake the upload thread; the first call starts it."""
-        if self._thread is None:
+        # it has ended if the log was closed before
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="wbmon-upload", daemon=True)
             self._thread.start()
         self._wake.set()
@@ -88,7 +90,7 @@ class Uploader:
         """
         is_exit = _is_exit()
         self._deadline = monotonic() + (0.0 if is_exit else timeout_s)
-        if self._thread is not None or not is_exit:
+        if not is_exit or (self._thread is not None and self._thread.is_alive()):
             self.wake()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -126,7 +128,8 @@ class Uploader:
                 check=False,
             )
         if self._is_waiting():
-            logger.warning(
+            warn(
+                logger,
                 "segments are kept in %s, they could not be sent to %s",
                 self._folder, self._shown,
             )  # fmt: skip
@@ -173,7 +176,8 @@ class Uploader:
                     return False
                 self.n_failed += 1
                 if self.n_failed == 1:
-                    logger.warning(
+                    warn(
+                        logger,
                         "%s is kept here, it could not be sent to %s (%s: %s)",
                         path, self._shown, type(error).__name__, error,
                     )  # fmt: skip

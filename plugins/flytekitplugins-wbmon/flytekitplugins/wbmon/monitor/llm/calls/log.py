@@ -36,6 +36,7 @@ from flytekitplugins.wbmon.storage.segments.layout import (
     unique_instance,
 )
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class CallLog:
         self._segment_bytes, self._segment_age = segment_bytes, segment_age
         self._warned: set[str] = set()
         self._segments: SegmentLog | None = None
+        self._sending: SegmentLog | None = None
         self.begin_anew()
         follow_process(self)
 
@@ -130,20 +132,21 @@ class CallLog:
             timeout: Seconds; what is not sent by then stays in the spool for the next process.
         """
         with patiently(self._lock):
-            segments, self._segments = self._segments, None
-            if segments is None:
+            # kept, for a call that a signal makes while this one sends
+            self._sending, self._segments = self._segments or self._sending, None
+            if self._sending is None:
                 return
             try:
-                segments.seal()
+                self._sending.seal()
             except OSError as error:
                 self._warn("open", f"a segment of calls stays open ({type(error).__name__})")
-        segments.finish_sending(timeout)
+        self._sending.finish_sending(timeout)
 
     def begin_anew(self) -> None:
         """Leave the parent's segment to it; for a forked child."""
         if self._segments is not None:
             self._segments.abandon()
-        self._segments = None
+        self._segments = self._sending = None
         self._lock = RLock()
         self._waiting: deque[bytes] = deque()
         self._is_writing = False
@@ -208,7 +211,7 @@ class CallLog:
         """Log a warning once for each kind of problem, so that failures do not flood the log."""
         if matter not in self._warned:
             self._warned.add(matter)
-            logger.warning("%s", words)
+            warn(logger, "%s", words)
 
 
 def _features(row: Mapping[str, Any]) -> dict[Any, Any]:

@@ -5,6 +5,7 @@ Both are read as objects of the client and as plain JSON data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,11 @@ _OPERATIONS = {
     "embeddings": "embeddings",
     "completions": "text_completion",
 }
+_NOT_AN_ANSWER = "not_an_answer"
+_CONTENTS = ("choices", "output", "data")
+_ERROR = "error"
+# what a server says beyond a name may be personal data
+_ERROR_NAME = re.compile(r"[\w.:/-]{1,100}")
 # several providers answer in the form of OpenAI, with counts under names of their own
 _CACHE_READ = ("cached_tokens", "cache_read_input_tokens")
 _CACHE_CREATION = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
@@ -62,9 +68,27 @@ def answer_columns(answer: Any) -> Row:
     reason = _finish_reason(source)
     if reason:
         row["finish_reason"] = reason
-    # the Responses API tells of a failure in an answer of status 200
-    if _get(source, "status") == "failed":
-        row["error_type"] = str(_get(_get(source, "error"), "code") or "failed")
+    told = _told_error(source, reason)
+    if told:
+        row["error_type"] = told
+    return row
+
+
+def whole_answer_columns(answer: Any) -> Row:
+    """As `answer_columns`; the body of a whole response that has nothing of an answer is an error.
+
+    Args:
+        answer: What the client made of the body: an object of its own, JSON data, or a text that is
+            no JSON, as of the page of a gateway. Nothing is known of any other.
+    """
+    row = answer_columns(answer)
+    is_body = isinstance(answer, Mapping | str | bytes | int | float | list)
+    # of all objects of the client, and of none of its HTTP library
+    if not is_body and not hasattr(answer, "to_dict"):
+        return row
+    says = any(_get(answer, name) is not None for name in (*_CONTENTS, "usage"))
+    if not says and "finish_reason" not in row:
+        row.setdefault("error_type", _NOT_AN_ANSWER)
     return row
 
 
@@ -101,6 +125,29 @@ def content_of(answer: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
+def is_generated(part: Any) -> bool:
+    """Whether a chunk of a response has anything that the model made, be it no text.
+
+    That is a piece of text, reasoning, refusal, audio or the call of a tool: any field of a delta
+    but the role, under whatever name a provider gives it.
+    """
+    kind = _get(part, "type")
+    if isinstance(kind, str):
+        item = _get(part, "item") if kind == "response.output_item.added" else None
+        is_call = str(_get(item, "type")).endswith("_call")
+        return is_call or bool(kind.endswith(".delta") and _get(part, "delta"))
+    choices = _get(part, "choices")
+    found = choices if isinstance(choices, list | tuple) else ()
+    return any(_get(each, "text") or _says(_first(each, "delta", "message")) for each in found)
+
+
+def _says(delta: Any) -> bool:
+    fields = delta if isinstance(delta, Mapping) else getattr(delta, "__dict__", {})
+    # where the client keeps what its version has no name for
+    more = _get(delta, "model_extra") or {}
+    return any(value for name, value in (*fields.items(), *more.items()) if name != "role")
+
+
 def _finish_reason(source: Any) -> str:
     choice = _first_choice(source)
     if choice is not None:
@@ -110,6 +157,40 @@ def _finish_reason(source: Any) -> str:
         # the Responses API has other words for the finish reasons of chat completions
         return "length" if reason == "max_output_tokens" else str(reason)
     return "stop" if _get(source, "status") == "completed" else ""
+
+
+def _told_error(source: Any, reason: str) -> str:
+    """Name of the error that an answer of status 200 tells of; empty if it tells of none."""
+    # by the Responses API
+    if _get(source, "status") == "failed":
+        return _error_name(_get(source, _ERROR)) or "failed"
+    # by gateways, of what their provider said in the midst of an answer
+    if reason == _ERROR:
+        told = (_get(place, _ERROR) for place in (_first_choice(source), source))
+        return next(filter(None, map(_error_name, told)), _ERROR)
+    # the parts of a stream, of which there are many, are looked at no further
+    if _get(source, "choices") or str(_get(source, "type")).startswith("response."):
+        return ""
+    return _error_alone(source)
+
+
+def _error_alone(source: Any) -> str:
+    """Name of the error that takes the place of an answer; empty if there is none."""
+    is_error = _ERROR in (_get(source, "object"), _get(source, "type"))
+    error = source if is_error else _get(source, _ERROR)
+    is_plain = isinstance(error, str | bool | int | float)
+    if not error or is_plain or _get(source, "output") or _get(source, "data"):
+        return ""
+    return _error_name(error) or _NOT_AN_ANSWER
+
+
+def _error_name(error: Any) -> str:
+    # some have the HTTP status as their code, which tells less than a type
+    found = sorted(
+        (_get(error, name) for name in ("code", "type")), key=lambda each: not isinstance(each, str)
+    )
+    names = (str(each) for each in found if isinstance(each, str | int))
+    return next((name for name in names if _ERROR_NAME.fullmatch(name)), "")
 
 
 def _first_choice(answer: Any) -> Any:

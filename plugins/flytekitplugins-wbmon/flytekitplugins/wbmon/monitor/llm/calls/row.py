@@ -15,9 +15,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from threading import RLock
-from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
+from flytekitplugins.wbmon.context import Block, innermost, leave, restore
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.snapshot import snapshots
+from flytekitplugins.wbmon.warn import warn
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +41,15 @@ class _Logs(Protocol):
 Sink: TypeAlias = Callable[[Row], None] | _Logs
 """Where rows go: a `CallLog`, or any callable that takes a row."""
 
-_ATTRIBUTES: ContextVar[Mapping[str, Any]] = ContextVar(
-    "wbmon_call_attributes", default=MappingProxyType({})
-)
+
+class _Attributes(Block):
+    """Columns of the calls of a block, with those of the blocks around it."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self.columns = columns
+
+
+_ATTRIBUTES: ContextVar[_Attributes | None] = ContextVar("wbmon_call_attributes", default=None)
 _USAGE = "gen_ai_usage_"
 _CANCELLED = "CancelledError"
 _SCOPE: ContextVar[CallScope | None] = ContextVar("wbmon_call_scope", default=None)
@@ -219,11 +226,17 @@ def call_attributes(**columns: Any) -> Iterator[None]:
         raise ConfigError(
             f"a call has no column {unknown[0]!r}; see the data contract for their names"
         )
-    token = _ATTRIBUTES.set({**_ATTRIBUTES.get(), **columns})
+    attributes = _Attributes({**_columns_around(), **columns})
+    token = _ATTRIBUTES.set(attributes)
     try:
         yield
     finally:
-        _ATTRIBUTES.reset(token)
+        leave(_ATTRIBUTES, token, attributes)
+
+
+def _columns_around() -> Mapping[str, Any]:
+    around = innermost(_ATTRIBUTES)
+    return {} if around is None else around.columns
 
 
 @contextmanager
@@ -240,7 +253,7 @@ def call_scope(sink: Sink | None = None) -> Iterator[CallScope]:
     try:
         yield scope
     finally:
-        _SCOPE.reset(token)
+        restore(_SCOPE, token)
         scope.end()
 
 
@@ -265,7 +278,7 @@ def current_scope() -> CallScope | None:
 
 def new_row(**columns: Any) -> Row:
     """A row that begins now, with the attributes of the code around it, as they are now."""
-    attributes = {name: value for name, value in _ATTRIBUTES.get().items() if value is not None}
+    attributes = {name: value for name, value in _columns_around().items() if value is not None}
     return {
         "kind": "prediction",
         "schema_version": SCHEMA_VERSION,
@@ -302,5 +315,5 @@ def deliver(row: Row, sink: Sink) -> None:
             sink(row)
         else:
             sink.log_call(row)
-    except Exception:  # a monitor must never break what it monitors
-        logger.warning("an LLM call could not be logged", exc_info=True)
+    except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+        warn(logger, "an LLM call could not be logged", exc_info=True)

@@ -20,6 +20,7 @@ from typing import Any
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
 from flytekitplugins.wbmon.monitor.llm.cost.price import Price
+from flytekitplugins.wbmon.warn import warn
 
 _MTOK = 1e6
 # a dated release without a row of its own takes the price of its model
@@ -222,14 +223,15 @@ def _genai_prices() -> Any:
         import genai_prices
     except ImportError:
         missing = MissingExtraError.for_feature("The price of a model without a row", extra="llm")
-        logger.warning("%s", missing)
+        warn(logger, "%s", missing)
         return None
     return genai_prices
 
 
 @cache
 def _say_changed(problem: str) -> None:
-    logger.warning(
+    warn(
+        logger,
         "genai-prices %s works in another way (%s): models without a price of your own have none",
         version("genai-prices"),
         problem,
