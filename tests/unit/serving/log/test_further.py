@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -371,3 +373,33 @@ def test_a_child_that_is_forked_within_several_requests_counts_none_of_them(
         "",
         "outer",
     ]
+
+
+def test_requests_that_start_each_other_do_not_keep_those_before(make: Make) -> None:
+    log = make(sampling=SamplingPolicy(rate=0.0))
+    begun: list[weakref.ref[Any]] = []
+    n_alive: list[int] = []
+
+    async def start(n: int) -> None:
+        """As a timer that sets itself again: nobody waits for the one before."""
+        done = asyncio.Event()
+
+        async def again(left: int) -> None:
+            with log.request("poll") as request:
+                begun.append(weakref.ref(request))
+                if left:
+                    asyncio.get_running_loop().call_soon(
+                        lambda: waiting.append(asyncio.ensure_future(again(left - 1)))
+                    )
+                else:
+                    assert log.stats.in_flight
+                    waiting.clear()
+                    gc.collect()
+                    n_alive.append(sum(each() is not None for each in begun))
+                    done.set()
+
+        waiting = [asyncio.ensure_future(again(n))]
+        await done.wait()
+
+    asyncio.run(start(50))
+    assert n_alive[0] <= 3

@@ -1,10 +1,13 @@
-"""Generators that are tracked: the request lasts until the last value."""
+"""What is tracked and goes on after the call: the request lasts until its end."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import inspect
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,3 +217,128 @@ def test_what_is_no_function_is_refused_where_it_is_decorated(
 ) -> None:
     with pytest.raises(ConfigError, match=f"put @log.track below @{wrapper.__name__}"):
         log.track("r")(wrapper(len))
+
+
+def plainly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As a decorator that is no coroutine function itself."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return called
+
+
+def as_object(function: Callable[..., Any]) -> Any:
+    class Model:
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+    return Model()
+
+
+def as_object_of_its_kind(function: Callable[..., Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+
+        class Coroutines:
+            async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+                return await function(*args, **kwargs)
+
+        return Coroutines()
+    return functools.partial(function)
+
+
+def in_a_task(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        given = function(*args, **kwargs)
+        return asyncio.ensure_future(given) if inspect.iscoroutine(given) else given
+
+    return called
+
+
+async def answer(log: PredictionLogger, *, fail: bool = False) -> str:
+    await asyncio.sleep(0.02)
+    log.log_prediction(prediction="two")
+    if fail:
+        raise ConnectionError("the model died")
+    return "answer"
+
+
+def result_of(tracked: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function gives in the end, as a list if it is a stream."""
+
+    async def result() -> Any:
+        given = tracked(*args, **kwargs)
+        if inspect.isasyncgen(given):
+            return [each async for each in given]
+        return list(given) if inspect.isgenerator(given) else await given
+
+    return asyncio.run(result())
+
+
+@pytest.mark.parametrize("fail", [False, True])
+@pytest.mark.parametrize("function", [answer, words, later_words])
+@pytest.mark.parametrize("wrap", [plainly, as_object, as_object_of_its_kind, in_a_task])
+def test_what_a_function_of_any_kind_begins_is_followed_to_its_end(
+    wrap: Callable[..., Any], function: Callable[..., Any], log: PredictionLogger, *, fail: bool
+) -> None:
+    tracked = log.track("r")(wrap(function))
+    if fail:
+        with pytest.raises(ConnectionError, match="the model died"):
+            result_of(tracked, log, fail=True)
+    else:
+        assert result_of(tracked, log) in ("answer", ["one", "two"])
+
+    (row,) = rows(log)
+    assert (row["route"], row["prediction"]) == ("r", "two")
+    assert row.get("error_type") == ("ConnectionError" if fail else None)
+    assert row["latency_ms"] >= 9
+    assert (log.stats.served, log.stats.in_flight) == (1, 0)
+
+
+def test_an_object_of_coroutines_stays_a_coroutine_function(log: PredictionLogger) -> None:
+    tracked = log.track("r")(as_object_of_its_kind(answer))
+
+    assert inspect.iscoroutinefunction(tracked)
+
+
+@pytest.mark.parametrize("function", [answer, words, later_words])
+def test_what_nobody_awaits_or_reads_has_no_caller(
+    function: Callable[..., Any], log: PredictionLogger
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that it was never awaited
+        log.track("r")(plainly(function))(log)
+        gc.collect()
+
+    assert (log.stats.served, log.stats.in_flight) == (1, 0)
+    (row,) = rows(log)
+    assert row["error_type"] == "client_disconnect"
+    assert rows(log, "window")[0]["failed"] == 0
+
+
+def test_a_task_that_is_cancelled_is_a_failure(log: PredictionLogger) -> None:
+    async def cancel() -> None:
+        task = log.track("r")(in_a_task(answer))(log)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cancel())
+    assert rows(log)[0]["error_type"] == "CancelledError"
+
+
+def test_what_is_followed_is_the_current_request_only_while_it_runs(log: PredictionLogger) -> None:
+    async def serve() -> None:
+        with log.request("outer") as outer:
+            begun = log.track("inner")(plainly(answer))(log)
+            assert current_request() is outer
+            await begun
+            assert current_request() is outer
+            log.log_prediction(prediction="of outer")
+
+    asyncio.run(serve())
+    assert {row["route"]: row["prediction"] for row in rows(log)} == {
+        "inner": "two", "outer": "of outer",
+    }  # fmt: skip

@@ -18,14 +18,15 @@ _SERIES = (list, tuple, set, deque)
 # as many as the writer follows, and more than a text of the usual length has room for
 _LEVELS = 20
 _MAX_VALUES = 10_000
-_MAX_BYTES = 1 << 20
+# they wait in the queue; of arrays with more values the log says no more than their class
+_MAX_BYTES = 1 << 16
 
 
 def snapshot(value: Any) -> Any:
     """A value that stays as it is now, whatever becomes of the containers that it was given in.
 
     Copied are dicts, lists, tuples, sets and deques inside each other (20 levels, 10,000 values in
-    all), and bytearrays, arrays, tensors and series of up to 1 MiB. What is beyond that, and
+    all), and bytearrays, arrays, tensors and series of up to 64 KiB. What is beyond that, and
     objects of other classes, are the same objects as before.
 
     >>> given = {"role": "user", "parts": ["hi"]}

@@ -171,7 +171,8 @@ class PredictionLogger(FeedbackLog):
     def track(self, route: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """A decorator that logs each call of a function as one request.
 
-        That of a generator ends with its last value; closed early, it has no caller any more.
+        That of a coroutine or a future of asyncio ends with it, that of a generator with its last
+        value, whatever function gives them; closed early, it has no caller any more.
 
         Args:
             route: Name of the function in the log.
@@ -268,6 +269,9 @@ class PredictionLogger(FeedbackLog):
         # a forked child comes to the end of its parent's request as well
         if not request.is_over:
             request.is_over = True
+            # of requests that start each other, each would keep all those before
+            if request.around is not None and not request.is_left:
+                request.around = None
             self._process.buffer.record(request)
 
     def break_off(self, error: BaseException) -> None:

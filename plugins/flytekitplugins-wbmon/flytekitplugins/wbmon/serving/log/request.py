@@ -64,7 +64,8 @@ class Request(Block):
         is_elsewhere: Whether another process serves it.
         is_alone: Whether its caller is known to have left.
         owner: The log that counts it; a prediction of another log is no part of it.
-        around: The request within which it began, of the same log or another one.
+        around: The request within which it began, of the same log or another one; None when it is
+            over.
     """
 
     # class attributes as defaults: an instance is made for every request, and sets little

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from flytekitplugins.wbmon.context import restore
@@ -18,9 +20,6 @@ R = TypeVar("R")
 
 class RequestLog(Protocol):
     """What a wrapper needs of the prediction log."""
-
-    def request(self, route: str) -> AbstractContextManager[Request]:
-        """Log the block as one request."""
 
     def enter(self, request: Request) -> None:
         """Count a request that begins."""
@@ -35,11 +34,14 @@ class RequestLog(Protocol):
 def tracked(log: RequestLog, route: str, function: Callable[P, R]) -> Callable[P, R]:
     """Wrap a function of any kind so that each call runs within a request.
 
+    The request of a coroutine, a generator of either kind, or a future of asyncio lasts until its
+    end, whether a function of that kind gives it or any other that is called, such as a plain
+    decorator around one or an object with an `async def __call__`.
+
     Args:
         log: The prediction log.
         route: Name of the function in the log.
-        function: The function to wrap: a plain one, a coroutine function, or a generator of
-            either kind, whose request ends with its last value.
+        function: The function to wrap.
 
     Raises:
         ConfigError: If it is a `staticmethod` or `classmethod`, which is none.
@@ -49,31 +51,75 @@ def tracked(log: RequestLog, route: str, function: Callable[P, R]) -> Callable[P
             f"track must get a function, got a {type(function).__name__}; put @log.track below "
             f"@{type(function).__name__}"
         )
-    if inspect.isgeneratorfunction(function):
-        return cast("Callable[P, R]", _generator(log, route, function))
-    if inspect.isasyncgenfunction(function):
-        return cast("Callable[P, R]", _async_generator(log, route, function))
-    if inspect.iscoroutinefunction(function):
+    begin = functools.partial(_begun, log, route)
+    # of an object that is called, its class has the function
+    kinds = function, type(function).__call__
+    for is_of_kind, wrap in _KINDS.items():
+        if any(map(is_of_kind, kinds)):
+            return cast("Callable[P, R]", wrap(log, begin, function))
+    return _plain(log, begin, function)
 
-        @functools.wraps(function)
-        async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with log.request(route):
-                return await function(*args, **kwargs)
 
-        return cast("Callable[P, R]", awaited)
-
+def _plain(
+    log: RequestLog, begin: Callable[[], Request], function: Callable[P, R]
+) -> Callable[P, R]:
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        with log.request(route):
-            return function(*args, **kwargs)
+        request = begin()
+        try:
+            with _current(request):
+                result = function(*args, **kwargs)
+        except BaseException as error:
+            _end(log, request, error)
+            raise
+        if type(result) in _LATER:
+            return cast("R", _followed(log, request, result))
+        if hasattr(type(result), "_asyncio_future_blocking"):
+            cast("Any", result).add_done_callback(functools.partial(_end_with_future, log, request))
+        else:
+            _end(log, request)
+        return result
 
     return called
 
 
-def _generator(log: RequestLog, route: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _followed(log: RequestLog, request: Request, result: Any) -> Any:
+    """What was only begun, wrapped so that the request lasts until its end."""
+    wrap = _LATER[type(result)]
+    followed = wrap(log, lambda: request, lambda: result)()
+    # one that nobody awaits or reads is never run, and would be in flight for ever
+    weakref.finalize(followed, _drop, log, request).atexit = False
+    return followed
+
+
+def _drop(log: RequestLog, request: Request) -> None:
+    if not request.is_over:
+        _end(log, request, GeneratorExit())
+
+
+def _end_with_future(log: RequestLog, request: Request, future: Any) -> None:
+    from asyncio import CancelledError
+
+    _end(log, request, CancelledError() if future.cancelled() else future.exception())
+
+
+def _coroutine(
+    log: RequestLog, begin: Callable[[], Request], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with _open(log, begin) as request, _current(request):
+            return await function(*args, **kwargs)
+
+    return awaited
+
+
+def _generator(
+    log: RequestLog, begin: Callable[[], Request], function: Callable[..., Any]
+) -> Callable[..., Any]:
     @functools.wraps(function)
     def streamed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with _stream(log, route) as request:
+        with _open(log, begin) as request:
             steps = function(*args, **kwargs)
             resume = functools.partial(next, steps)
             while True:
@@ -96,11 +142,11 @@ def _generator(log: RequestLog, route: str, function: Callable[..., Any]) -> Cal
 
 
 def _async_generator(
-    log: RequestLog, route: str, function: Callable[..., Any]
+    log: RequestLog, begin: Callable[[], Request], function: Callable[..., Any]
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     async def streamed(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        with _stream(log, route) as request:
+        with _open(log, begin) as request:
             steps = function(*args, **kwargs)
             resume: Callable[[], Awaitable[Any]] = steps.__anext__
             while True:
@@ -122,20 +168,30 @@ def _async_generator(
     return streamed
 
 
-@contextmanager
-def _stream(log: RequestLog, route: str) -> Iterator[Request]:
-    """The request of a generator, which is the current one only while a step of it runs."""
+def _begun(log: RequestLog, route: str) -> Request:
     request = Request(route=route)
     log.enter(request)
+    return request
+
+
+def _end(log: RequestLog, request: Request, error: BaseException | None = None) -> None:
+    if error is not None:
+        request.end_with(error, around=current_request())
+    request.latency_ms = request.elapsed_ms()
+    log.leave(request)
+    log.finish(request)
+
+
+@contextmanager
+def _open(log: RequestLog, begin: Callable[[], Request]) -> Iterator[Request]:
+    """A request that lasts for the block, which makes it the current one where it is."""
+    request = begin()
     try:
         yield request
     except BaseException as error:
-        request.end_with(error, around=current_request())
+        _end(log, request, error)
         raise
-    finally:
-        request.latency_ms = request.elapsed_ms()
-        log.leave(request)
-        log.finish(request)
+    _end(log, request)
 
 
 @contextmanager
@@ -151,3 +207,16 @@ def _current(request: Request) -> Iterator[None]:
 def _note_chunk(request: Request) -> None:
     if request.first_chunk_ms is None:
         request.first_chunk_ms = request.elapsed_ms()
+
+
+_KINDS: Mapping[Callable[[Any], bool], Callable[..., Callable[..., Any]]] = {
+    inspect.iscoroutinefunction: _coroutine,
+    inspect.isgeneratorfunction: _generator,
+    inspect.isasyncgenfunction: _async_generator,
+}
+# what a plain function may give that is only begun
+_LATER: Mapping[type, Callable[..., Callable[..., Any]]] = {
+    CoroutineType: _coroutine,
+    GeneratorType: _generator,
+    AsyncGeneratorType: _async_generator,
+}
