@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
 from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, COLUMNS, RowKind
 from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_within
-from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
+from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_text
 
 KEYS = (
@@ -130,9 +132,9 @@ class Screen:
 
     def number(self, value: float) -> float | None:
         """A number; None for one that is a card's."""
-        if self._redactor is None or not value >= _LEAST_CARD or value != int(value):
+        if self._redactor is None or not _LEAST_CARD <= abs(value) < inf or value != int(value):
             return value
-        text = str(int(value))
+        text = str(abs(int(value)))
         return value if self.name(text) == text else None
 
     def texts(
@@ -237,13 +239,20 @@ def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list
 def _attempts(screen: Screen, _: str, value: str) -> str:
     """The attempts of a call; in their JSON, a number could pass for a card's."""
     try:
-        attempts = [
-            {n: screen.name(each) if isinstance(each, str) else each for n, each in one.items()}
-            for one in json.loads(value)
-        ]
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        return to_text([_attempt(screen, "", each) for each in json.loads(value)])
+    except (ValueError, TypeError, RecursionError):
         return screen.name(value)
-    return to_text(attempts)
+
+
+def _attempt(screen: Screen, name: str, value: Any) -> Any:
+    """A part of an attempt, with names, texts, and values under a secret's name hidden."""
+    if screen.hides and is_secret(name, value):
+        return HIDDEN
+    if isinstance(value, str):
+        return screen.name(value)
+    if isinstance(value, dict):
+        return {screen.entry(each): _attempt(screen, each, item) for each, item in value.items()}
+    return [_attempt(screen, name, each) for each in value] if isinstance(value, list) else value
 
 
 _OF_COLUMN: Mapping[str, Callable[[Screen, str, Any], Any]] = {
