@@ -123,6 +123,29 @@ def test_any_other_number_stays(value: Any) -> None:
     assert redact_value(redactor, value).n == 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "signed", "section", "ZIP+4", "getter of a name", "getter of keys", "getter of a lexer",
+        "config", "type of a flag", "granted",
+    ],
+)  # fmt: skip
+def test_numbers_and_code_that_only_look_like_something_are_kept(name: str) -> None:
+    assert redact_value(redactor, INNOCENT[name]) == (INNOCENT[name], 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_bytes_are_read_in_their_encoding(encoding: str) -> None:
+    body = '{"password": "correct horse", "n": "é"}'.encode(encoding)
+    left, n = redact_value(redactor, {"body": body})
+    assert (n, "horse" in str(left).replace("\0", "")) == (1, False)
+
+
+@pytest.mark.parametrize("text", ["+1.5555551234", "password=FBHbOF(tJTP", "password=xaAA("])
+def test_what_looks_like_a_fraction_or_code_but_is_none_is_hidden(text: str) -> None:
+    assert redactor.text(text)[1] == 1
+
+
 @pytest.mark.parametrize("name", [name for name in PRIVATE if "PIN" in name])
 def test_a_pin_is_hidden_in_any_language(name: str) -> None:
     assert is_hidden(*PRIVATE[name])

@@ -59,9 +59,14 @@ _BLOCK = re.compile(
     r"|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
 )
 _SEPARATOR = re.compile(r"[,;&]")
-# `get_token(user)`, `self._token`: code that finds a secret; and a fraction, which is none
+# `get_token(user)`, `get_secret('db`, `self._token`: code that finds a secret; and a fraction
 _CODE_OR_FRACTION = re.compile(
-    r"(?:[A-Za-z_]+\.){0,9}[A-Za-z_]+\((?:[A-Za-z_.,]*\))?\Z|self\.[A-Za-z_.]+\Z|[01]?\.\d+[}\])]*\Z"
+    r"(?:[A-Za-z_]+\.){0,9}[A-Za-z_]+\((?:[A-Za-z_.,(]*\){1,9}|[A-Za-z_.(]*[\"'].*)\Z|[a-z_.]+\(\Z"
+    r"|self\.[A-Za-z_.]+(?:\([A-Za-z_.,\d]*\)?)?\Z|[01]?\.\d+[}\])]*\Z"
+)
+_ATTRIBUTE = re.compile(
+    r"(?:self|config|cfg|conf|settings|options|opts|args|params|kwargs|request|env)"
+    r"(?:\.[A-Za-z_]+){0,4}\.([A-Za-z_]+)[,;)]{0,3}\Z"
 )
 _NUMBERS = re.compile(r"[\d\s.,\-+eE\[\]]+")
 _GAP = re.compile(r"[ ()]")
@@ -108,11 +113,19 @@ def is_told(name: str, value: str, *, is_quoted: bool) -> bool:
     if not (is_secret(name, value) and is_secret(name, first)):
         return False
     last = name.lower()
-    if not is_quoted and (_CODE_OR_FRACTION.match(value) or value == name.rpartition(".")[2]):
+    if not is_quoted and _is_code(name.rpartition(".")[2], value):
         return False
     if last == "token":
         return _is_mixed(value)
     return last not in ("pass", "passe") or is_quoted or _is_mixed(value)
+
+
+def _is_code(name: str, value: str) -> bool:
+    """Whether it says where a program finds the value: `get_token(user)`, `config.api_key`."""
+    if _CODE_OR_FRACTION.match(value) or value == name:
+        return True
+    attribute = _ATTRIBUTE.match(value)
+    return attribute is not None and attribute[1].strip("_").lower() == name.strip("_").lower()
 
 
 def _full_name(text: str, found: re.Match[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.encodings import encoding_of
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 
@@ -326,7 +327,7 @@ def _plain(value: Any) -> Any:
     if type(value) in _SIMPLE:  # most values are
         return value
     if isinstance(value, bytes | bytearray):
-        return value.decode("utf-8", "replace")
+        return value.decode(encoding_of(value) or "utf-8", "replace")
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()
     if getattr(getattr(value, "dtype", None), "names", None):  # a structured array

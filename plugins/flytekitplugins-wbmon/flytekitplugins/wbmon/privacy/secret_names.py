@@ -126,6 +126,7 @@ _SPECIAL_TOKEN = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z0-9_]{1,40}\]|.{1,2}", re
 _SWITCHES = {
     "true", "false", "yes", "no", "on", "off", "none", "null", "enabled", "disabled", "default",
     "required", "optional", "missing", "unset", "undefined", "str", "string", "bytes", "secretstr",
+    "bool", "granted", "denied",
 }  # fmt: skip
 # where a program finds it
 _REFERENCE = re.compile(r"(?:os\.)?(?:environ|getenv)\b|process\.env\b|getpass\b|\$\{|\{\{|\$\(")
