@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -121,6 +122,25 @@ def test_a_number_may_be_a_card(value: Any) -> None:
 @pytest.mark.parametrize("value", [int(CARD) + 1, 1e300, float("nan"), -int(CARD), True, 10**18])
 def test_any_other_number_stays(value: Any) -> None:
     assert redact_value(redactor, value).n == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("birth_date", "1944-05-14"), ("birthDate", "14.05.1944"), ("national_id", "S1234567D"),
+        ("nationalId", "0101006500006"), ("tax_id", "12-3456789"), ("taxId", "86095742719"),
+        ("personnummer", "811228-9874"), ("nric", "S1234567D"), ("account_no", "55779911"),
+        ("accountNo", "55779911"), ("mobileNumber", "07911123456"), ("mobile_no", "07911123456"),
+        ("cellphone", "07911123456"), ("sort_code", "200000"), ("imei", "490154203237518"),
+        ("auth", "Qz7-S3same0penXw9"), ("REDIS_AUTH", "Qz7-S3same0penXw9"), ("csrf", "a1" * 8),
+        ("connect.sid", "s:a1b2c3d4e5f6"), ("mnemonic", "apple bridge canal donkey"),
+        ("clave", "Hunter2zz"), ("pesel", "44051401359"), ("drivers_license", "D1234567"),
+    ],
+)  # fmt: skip
+def test_a_name_is_known_in_a_text_as_it_is_in_a_container(name: str, value: str) -> None:
+    assert is_hidden({"a": 1, name: value}, value)
+    for text in (json.dumps({"a": 1, name: value}), f"{name}: '{value}'"):
+        assert is_hidden(text, value)
 
 
 @pytest.mark.parametrize(

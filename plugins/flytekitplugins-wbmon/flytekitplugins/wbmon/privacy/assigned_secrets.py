@@ -16,8 +16,8 @@ from flytekitplugins.wbmon.privacy.secret_names import (
     may_be_secret_name,
 )
 
-# the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`; also
-# in bold, as code, or in a cell of HTML before that of its value
+# the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`; in
+# bold, as code, or in a cell of HTML before that of its value
 _MARKED = r"(?:\*{1,3}|`{1,2}|</?[A-Za-z]\w{0,9}(?:\s[^<>]{0,100})?>)"
 _ASSIGNED = (
     rf"(?:\\{{0,16}}[\"']{{0,2}}\]?{_MARKED}?\s*(?:=>|:=|[:=])(?:{_MARKED}{{1,2}})?\s*"
@@ -31,7 +31,10 @@ _OPEN = re.compile(r"b?(\\{0,16})(\"{3}|'{3}|`{3}(?:\w{0,10}\n)?|[\"']|`(?![\s).
 # in quotes it goes on to the last of them, spaces and all
 _QUOTES_OR_LINE = re.compile(r"(?<!\\)(\\*)([\"'`\n])")
 _BEHIND_QUOTE = re.compile(r"[\s,;:.)}\]&></]|\\[nrt]|\Z")
-_IN_CURLY = re.compile("[“”„«‘’‚「『]\\s?([^“”„«»‘’‚「」『』\n]{1,200})(?:[“”«»‘’」』]|\\Z)")
+_CURLY = "\u201c\u201d\u201e\xab\u2018\u2019\u201a\u300c\u300e\xbb\u300d\u300f"
+# in those of print, which open differently in every language
+IN_CURLY = rf"[{_CURLY}]\s?([^{_CURLY}\n]{{3,200}})(?:[{_CURLY}]|\Z)"
+_IN_CURLY = re.compile(IN_CURLY)
 _SCHEMES = r"(?:(?i:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
 _LETTER = r"[^\s\"'\\,;&{}\[\]<]"
 _BRACKETS_INSIDE = r"[{}\[\]][{}\[\]()]{0,5}"

@@ -1,4 +1,4 @@
-"""Finds the encoding of bytes that do not name it: a text that is read wrongly hides what it says."""
+"""Finds the encoding of bytes that do not name it: in a text read wrongly, nothing is found."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from flytekitplugins.wbmon.privacy import checksums
 from flytekitplugins.wbmon.privacy.named_numbers import hide_named_numbers
 
 # no letter but those of English belongs to a number (`re.ASCII`): other languages have no blanks
-# between words. Each begins with digits, so that a search passes words quickly; what must stand before them is
-# looked at afterwards
+# between words. Each begins with digits, so that a search passes words quickly; what must stand
+# before them is looked at afterwards
 _IBAN = re.compile(
     r"\d{2}(?<=[A-Za-z]{2}\d{2})(?<![A-Za-z0-9][A-Za-z]{2}\d{2})"
     r"(?:[ .\-]?[A-Za-z0-9]{4}){2,7}(?:[ .\-]?[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])"

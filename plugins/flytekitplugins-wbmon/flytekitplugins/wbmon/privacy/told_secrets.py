@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from flytekitplugins.wbmon.privacy.assigned_secrets import is_told
+from flytekitplugins.wbmon.privacy.assigned_secrets import IN_CURLY, is_told
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
 
@@ -23,10 +23,7 @@ _SIGNED = (
 )
 # the name of a method, not a password
 _METHOD = r"sha-?\d|md5|v\d|base\d|argon\d|pbkdf\d|utf|aes|oauth\d|rfc|\d{1,3}-\d"
-_QUOTED = (
-    r"\"([^\"\n]{3,200})(?=\"|\Z)|'([^'\n]{3,200})(?='|\Z)"
-    r"|[“”„«‘’‚「『]\s?([^“”„«»‘’‚「」『』\n]{3,200})(?=[“”«»‘’」』]|\Z)"
-)
+_QUOTED = rf"\"([^\"\n]{{3,200}})(?=\"|\Z)|'([^'\n]{{3,200}})(?='|\Z)|{IN_CURLY}"
 # bold, or code
 _MARKED = r"[*_`]{0,3}"
 # what follows the beginning of a name
