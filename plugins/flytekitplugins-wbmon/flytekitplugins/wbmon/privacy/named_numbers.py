@@ -78,7 +78,8 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "PHONE",
         (
             "phone", "phonenumber", "mobile", "mobilenumber", "mobileno", "cellphone", "telephone",
-            "telefon", "tel", "whatsapp", "call me at", "wa.me/", "电话", "電話", "手机", "手機", "携帯", "전화", "휴대폰", "телефон",
+            "telefon", "tel", "whatsapp", "call me at", "wa.me/",
+            "电话", "電話", "手机", "手機", "携帯", "전화", "휴대폰", "телефон",
         ),
         r"\d{9,15}",
     ),

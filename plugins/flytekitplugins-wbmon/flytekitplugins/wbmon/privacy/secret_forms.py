@@ -137,6 +137,11 @@ def hide_secrets(text: str) -> tuple[str, int]:
     return text, n + found
 
 
+def may_name_secret(text: str) -> bool:
+    """Whether there may be the name of a secret in a text; most texts have none."""
+    return _has_name(text.lower(), has_digits=True)
+
+
 def _hide_by_name(text: str, words: str) -> tuple[str, int]:
     n = 0
     if "cookie" in words:

@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, CO
 from flytekitplugins.wbmon.privacy.cut import cut_safely
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_within
+from flytekitplugins.wbmon.privacy.secret_forms import may_name_secret
 from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_text
 
@@ -31,6 +32,8 @@ _NAME_LENGTH = 8
 _PLAIN = ("service", "unit", "input_text", "output_text", "error_text", "comment")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
+# rows of a table, or the tensors of KServe, in JSON
+_TABLE = re.compile(r"\"(?:data|rows|values|val|v)\"\s?:|^\s?\[\s?\[")
 _MAX_KNOWN = 10_000
 _MAX_KNOWN_LENGTH = 256
 _MAX_CATEGORY_LENGTH = 48
@@ -187,7 +190,9 @@ class Screen:
             text, n = self._searched(value)
             # most have nothing to hide, and need not be read
             # or has line breaks and quotes written as escapes, which no pattern sees
-            inside = _parsed(value) if n or "\\" in value else None
+            # or has the names of columns far from what stands below them
+            is_read = n or "\\" in value or (_TABLE.search(value) and may_name_secret(value))
+            inside = _parsed(value) if is_read else None
             if inside is None:
                 return text, n, False
             value = inside
