@@ -47,7 +47,8 @@ class LoggerStats:
         feedback: Feedback rows received.
         feedback_logged: Feedback rows that have been written.
         feedback_dropped: Feedback rows that were lost.
-        failed: Errors inside the log; none of them was raised to a caller.
+        failed: Errors inside the log, none of which was raised to a caller, and windows that were
+            lost.
     """
 
     served: int

@@ -300,7 +300,8 @@ class PredictionLogger(FeedbackLog):
         They are counted, in a window that the next call writes, or else the end of the process.
 
         Args:
-            timeout: Seconds; rows that are not written by then are counted as dropped.
+            timeout: Seconds; rows that are not written by then, also one whose write hangs, are
+                counted as dropped.
 
         Returns:
             What became of all requests.
