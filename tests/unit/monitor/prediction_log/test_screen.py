@@ -213,3 +213,28 @@ def test_every_text_of_every_table_is_screened_or_said_to_be_the_logs_own() -> N
         names = {name for name, of in columns.items() if of == "string"} - OWN - texts
         row = screen.row(kind, {name: mail("x") for name in names})
         assert all("secret" not in text for text in row.values()), kind
+
+
+@pytest.mark.parametrize("number", [4111111111111111, -4111111111111111, -4111111111111111.0])
+def test_a_card_is_no_number_whatever_its_sign(number: float) -> None:
+    screen = Screen(PatternRedactor(), user_key=None, max_text=100)
+    assert screen.number(number) is None
+    assert screen.number(number + 1) == number + 1
+    assert screen.number(float("-inf")) == float("-inf")
+
+
+def test_attempts_are_searched_to_their_depth() -> None:
+    screen = Screen(PatternRedactor(), user_key=None, max_text=1000)
+    attempts = [
+        {"model": "m", mail("ann"): 1, mail("bob"): 2, "n": 4111111111111111},
+        {"error": {"to": [mail("ann")], "api_key": "some word"}, "input_tokens": [1, 2000]},
+    ]
+    row = screen.row("prediction", {"attempt_log": json.dumps(attempts)})
+    first, second = json.loads(row["attempt_log"])
+
+    assert "example" not in row["attempt_log"]
+    assert len(first) == 4
+    assert first["n"] == 4111111111111111
+    assert second == {
+        "error": {"to": ["[EMAIL]"], "api_key": "[SECRET]"}, "input_tokens": [1, 2000],
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,7 +55,7 @@ def lines(name: str, answer: Any, label: Any) -> tuple[dict[str, Any], ...]:
 
 def cut(rows: Sequence[Any], places: Sequence[int]) -> list[Sequence[Any]]:
     ends = sorted({0, len(rows), *(place % (len(rows) + 1) for place in places)})
-    return [rows[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [rows[a:b] for a, b in pairwise(ends)]
 
 
 def day_of(rows: Sequence[Any], places: Sequence[int], early: int) -> pa.Table:
@@ -113,6 +114,7 @@ TRUTHS = st.one_of(
     st.tuples(st.just(False), st.sampled_from(("False", "false", "no", "0", "0.0"))),
     st.integers(-2, 3).map(lambda n: (n, n)),
     st.integers(-2, 3).map(lambda n: (float(n), n)),
+    st.sampled_from((0.5, 1e-7, 1.5e17, -1e22, 1e200)).map(lambda number: (number, number)),
     st.sampled_from(("cat", "dog")).map(lambda word: (word, word)),
 )
 
@@ -122,6 +124,7 @@ TRUTHS = st.one_of(
 @example(truths=[(True, "yes"), (3, 3)], places=[2], early=0)
 @example(truths=[(True, "yes"), (False, "no"), (0.5, 0.5)], places=[3], early=1)
 @example(truths=[(True, "yes"), (False, "no")], places=[], early=0)
+@example(truths=[(1.5e17, 1.5e17), (1e-7, 1e-7)], places=[2], early=0)
 def test_right_labels_meet_right_predictions_among_words(
     truths: list[tuple[Any, Any]], places: list[int], early: int
 ) -> None:

@@ -125,7 +125,8 @@ def test_a_body_that_becomes_large_when_it_is_opened_is_read_no_further_than_any
     [
         (b"utf-16", "utf-16"), (b'"UTF-16LE"', "utf-16-le"), (b"latin-1", "latin-1"),
         (b"windows-1252", "cp1252"), (b"", "utf-8"), (b"punycode", "utf-8"), (b"none", "utf-8"),
-        (b"", "utf-8-sig"), (b"", "utf-16"),
+        (b"", "utf-8-sig"), (b"", "utf-16"), (b"", "utf-16-le"), (b"", "utf-32-be"),
+        (b"utf-8", "utf-16-be"), (b"utf-16-le", "utf-16"),
     ],
 )  # fmt: skip
 def test_text_is_read_in_its_alphabet(charset: bytes, written: str) -> None:

@@ -455,7 +455,17 @@ def test_what_cannot_be_a_label_reaches_no_caller_and_is_counted_and_told(
     assert "an error of its own" in caplog.text
 
 
-@pytest.mark.parametrize("nothing", [math.nan, np.float32("nan"), Decimal("NaN")])
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        math.nan,
+        np.float32("nan"),
+        Decimal("NaN"),
+        math.inf,
+        np.float32("-inf"),
+        Decimal("Infinity"),
+    ],
+)
 def test_a_label_of_nothing_is_none(make: Make, tmp_path: Path, nothing: Any) -> None:
     log = make()
     log.log_feedback("r1", "label", label=nothing, score=0.5)
@@ -463,6 +473,19 @@ def test_a_label_of_nothing_is_none(make: Make, tmp_path: Path, nothing: Any) ->
 
     row = only_row(tmp_path, "feedback")
     assert (row["score"], "label" in row) == (0.5, False)
+
+
+@pytest.mark.parametrize("number", [complex(1, 2), np.complex64(1 + 2j)])
+def test_a_complex_label_is_the_text_that_a_complex_prediction_is(
+    make: Make, tmp_path: Path, number: Any
+) -> None:
+    log = make()
+    log.log_feedback("r1", "label", label=number)
+    log.log_prediction(prediction=number)
+    log.close()
+
+    label = only_row(tmp_path, "feedback")["label"]
+    assert label == only_row(tmp_path, "prediction")["prediction"] == "(1+2j)"
 
 
 def test_feedback_that_cannot_be_redacted_loses_its_comment_and_not_its_score(

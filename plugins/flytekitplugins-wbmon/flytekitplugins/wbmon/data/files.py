@@ -73,8 +73,9 @@ def _list_remote(location: str, filesystem: Any) -> list[DataFile]:
     found = []
     for path in paths:
         parts = tuple(path.removeprefix(root).strip("/").split("/"))
-        # a file that the caller names is read even if its name starts with an underscore
-        if path == root or _is_data(parts):
+        # a file that the caller names is read even if its name starts with an underscore; an
+        # empty object with a slash at the end is what a store, or who made it, keeps for a folder
+        if path == root or (_is_data(parts) and not path.endswith("/")):
             opener = _remote_opener(filesystem, path)
             found.append(DataFile(filesystem.unstrip_protocol(path), parts[:-1], opener))
     return found

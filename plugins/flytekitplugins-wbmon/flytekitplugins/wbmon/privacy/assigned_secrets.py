@@ -16,8 +16,8 @@ from flytekitplugins.wbmon.privacy.secret_names import (
     may_be_secret_name,
 )
 
-# the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`; also
-# in bold, as code, or in a cell of HTML before that of its value
+# the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`; in
+# bold, as code, or in a cell of HTML before that of its value
 _MARKED = r"(?:\*{1,3}|`{1,2}|</?[A-Za-z]\w{0,9}(?:\s[^<>]{0,100})?>)"
 _ASSIGNED = (
     rf"(?:\\{{0,16}}[\"']{{0,2}}\]?{_MARKED}?\s*(?:=>|:=|[:=])(?:{_MARKED}{{1,2}})?\s*"
@@ -31,7 +31,10 @@ _OPEN = re.compile(r"b?(\\{0,16})(\"{3}|'{3}|`{3}(?:\w{0,10}\n)?|[\"']|`(?![\s).
 # in quotes it goes on to the last of them, spaces and all
 _QUOTES_OR_LINE = re.compile(r"(?<!\\)(\\*)([\"'`\n])")
 _BEHIND_QUOTE = re.compile(r"[\s,;:.)}\]&></]|\\[nrt]|\Z")
-_IN_CURLY = re.compile("[“”„«‘’‚「『]\\s?([^“”„«»‘’‚「」『』\n]{1,200})(?:[“”«»‘’」』]|\\Z)")
+_CURLY = "\u201c\u201d\u201e\xab\u2018\u2019\u201a\u300c\u300e\xbb\u300d\u300f"
+# in those of print, which open differently in every language
+IN_CURLY = rf"[{_CURLY}]\s?([^{_CURLY}\n]{{3,200}})(?:[{_CURLY}]|\Z)"
+_IN_CURLY = re.compile(IN_CURLY)
 _SCHEMES = r"(?:(?i:bearer|basic|digest|token|apikey|negotiate|ntlm)\s{1,8})?"
 _LETTER = r"[^\s\"'\\,;&{}\[\]<]"
 _BRACKETS_INSIDE = r"[{}\[\]][{}\[\]()]{0,5}"
@@ -59,9 +62,14 @@ _BLOCK = re.compile(
     r"|- [^\s:]+(?:\n[ \t]*- [^\s:]+)*(?=[ \t]*(?:\n|\Z))"
 )
 _SEPARATOR = re.compile(r"[,;&]")
-# `get_token(user)`, `self._token`: code that finds a secret; and a fraction, which is none
+# `get_token(user)`, `get_secret('db`, `self._token`: code that finds a secret; and a fraction
 _CODE_OR_FRACTION = re.compile(
-    r"(?:[A-Za-z_]+\.){0,9}[A-Za-z_]+\((?:[A-Za-z_.,]*\))?\Z|self\.[A-Za-z_.]+\Z|[01]?\.\d+[}\])]*\Z"
+    r"(?:[A-Za-z_]+\.){0,9}[A-Za-z_]+\((?:[A-Za-z_.,(]*\){1,9}|[A-Za-z_.(]*[\"'].*)\Z|[a-z_.]+\(\Z"
+    r"|self\.[A-Za-z_.]+(?:\([A-Za-z_.,\d]*\)?)?\Z|[01]?\.\d+[}\])]*\Z"
+)
+_ATTRIBUTE = re.compile(
+    r"(?:self|config|cfg|conf|settings|options|opts|args|params|kwargs|request|env)"
+    r"(?:\.[A-Za-z_]+){0,4}\.([A-Za-z_]+)[,;)]{0,3}\Z"
 )
 _NUMBERS = re.compile(r"[\d\s.,\-+eE\[\]]+")
 _GAP = re.compile(r"[ ()]")
@@ -108,11 +116,19 @@ def is_told(name: str, value: str, *, is_quoted: bool) -> bool:
     if not (is_secret(name, value) and is_secret(name, first)):
         return False
     last = name.lower()
-    if not is_quoted and (_CODE_OR_FRACTION.match(value) or value == name.rpartition(".")[2]):
+    if not is_quoted and _is_code(name.rpartition(".")[2], value):
         return False
     if last == "token":
         return _is_mixed(value)
     return last not in ("pass", "passe") or is_quoted or _is_mixed(value)
+
+
+def _is_code(name: str, value: str) -> bool:
+    """Whether it says where a program finds the value: `get_token(user)`, `config.api_key`."""
+    if _CODE_OR_FRACTION.match(value) or value == name:
+        return True
+    attribute = _ATTRIBUTE.match(value)
+    return attribute is not None and attribute[1].strip("_").lower() == name.strip("_").lower()
 
 
 def _full_name(text: str, found: re.Match[str]) -> str:

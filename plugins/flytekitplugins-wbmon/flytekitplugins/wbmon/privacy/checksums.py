@@ -22,6 +22,12 @@ _CARD = re.compile(
 )
 _US_PHONE = re.compile(r"(?:1[ .\-]?)?(?:\([2-9]\d{2}\)[ .\-]?|[2-9]\d{2}[ .\-])\d{3}[ .\-]\d{4}")
 _NATIONAL_PHONE = re.compile(r"\(?0\d{1,4}\)?(?:[ /.\-]{1,2}\d{2,}){1,5}")
+# `+66.68684739` is one of Thailand, as registrars write them, but `+5.18238` a fraction
+_FRACTION = re.compile(r"\+ ?\d+\.\d+")
+_PHONE_OF_REGISTRAR = re.compile(
+    r"\+(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
+    r"|(?:2[1-69]|3[578]|42|5[09]|6[789]|8[058]|9[679])\d)\.\d{7,12}"
+)
 _DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
 _US_ID = re.compile(r"(?!000|666|9)\d{3}([ -])(?!00)\d{2}\1(?!0000)\d{4}")
 _FRENCH_ID = re.compile(r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]) ?\d{2} ?\d{3} ?\d{3} ?\d{2}")
@@ -143,6 +149,8 @@ def _is_national_id(text: str) -> bool:
 def _is_phone(text: str) -> bool:
     n = len(_NOT_DIGIT.sub("", text))
     if text.startswith("+"):
+        if _FRACTION.fullmatch(text) and not _PHONE_OF_REGISTRAR.fullmatch(text):
+            return False
         return 7 <= n <= 15  # noqa: PLR2004 - E.164
     if _US_PHONE.fullmatch(text):
         return True

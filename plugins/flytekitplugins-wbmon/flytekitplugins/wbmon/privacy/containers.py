@@ -13,16 +13,22 @@ from typing import Any, NamedTuple, TypeAlias
 
 from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.encodings import encoding_of
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
-from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
+from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name, may_be_secret_name
 
 Hide: TypeAlias = Callable[[str], tuple[str, int]]
 """Hides what must not be kept in a text, and counts it."""
 
 # ends the recursion also for containers that contain themselves
 _LEVELS = 20
-# a name and its value in one mapping, as the variables of a pod and the tags of a cloud are written
-_NAMES, _VALUES = ("name", "key", "Name", "Key"), ("value", "Value")
+# a name and its value in one mapping, as the variables of a pod, the tags of a cloud and tensors of
+# KServe are written
+_NAMES = ("name", "key", "Name", "Key", "field", "k")
+_VALUES = ("value", "Value", "data", "val", "v")
+# the names of columns and the rows below them, as pandas and MLflow write tables
+_COLUMNS, _ROWS = ("columns", "fields"), ("data", "rows", "values")
+_PAIR, _ROWS_READ = 2, 100
 # a value and the names that lead to it, as pydantic tells of one that is wrong
 _PATH, _INPUT = "loc", "input"
 _SHORTEST = 4
@@ -169,24 +175,74 @@ def named_values(value: Any) -> dict[Any, Any] | None:
 def _redact_mapping(value: Mapping[Any, Any], walk: _Walk, levels: int) -> Redacted:
     named = [(_plain(name), item) for name, item in _items(value, walk.room)]
     keys = [name for name, _ in named]
-    if "value" in keys or "Value" in keys:
-        called = next((it for name, it in named if name in _NAMES and isinstance(it, str)), None)
-        if called is not None:
-            named = [((called, name) if name in _VALUES else name, item) for name, item in named]
-    if _INPUT in keys and isinstance(path := dict(named).get(_PATH), list | tuple):
-        named = [((*path, name) if name == _INPUT else name, item) for name, item in named]
+    columns = next((it for name, it in named if name in _COLUMNS and _is_header(it)), None)
+    named = _called(named, keys)
     hidden: dict[Any, Any] = {}
     n = 0
     for key, (name, item) in zip(keys, named, strict=True):
         if not walk.enter():
             hidden[_CUT] = _CUT
             break
-        left, part = walk.name(key), _redact_named(name, item, walk, levels)
+        left = walk.name(key)
+        if columns is not None and key in _ROWS and isinstance(item, list | tuple):
+            part = _redact_rows(columns, item, walk, levels - 1)
+        else:
+            part = _redact_named(name, item, walk, levels)
         # two names that are hidden must not become one, which would lose a value
         again = left.n and left.value in hidden
         hidden[f"{left.value} {len(hidden) + 1}" if again else left.value] = part.value
         n += left.n + part.n
     return Redacted(hidden, n)
+
+
+def _called(named: list[tuple[Any, Any]], keys: list[Any]) -> list[tuple[Any, Any]]:
+    """The entries, of which a value has all the names that lead to it."""
+    if any(each in keys for each in _VALUES):
+        called = next((it for name, it in named if name in _NAMES and isinstance(it, str)), None)
+        if called is not None:
+            named = [((called, name) if name in _VALUES else name, item) for name, item in named]
+    if _INPUT in keys and isinstance(path := dict(named).get(_PATH), list | tuple):
+        named = [((*path, name) if name == _INPUT else name, item) for name, item in named]
+    return named
+
+
+def _is_header(item: Any) -> bool:
+    """Whether it is a list of names, one of a secret; the first of two is more likely of a pair."""
+    if not isinstance(item, list | tuple) or not all(isinstance(each, str) for each in item):
+        return False
+    return any(map(may_be_secret_name, item[1:])) or (
+        len(item) != _PAIR and any(map(may_be_secret_name, item[:1]))
+    )
+
+
+def _is_table(items: list[Any]) -> bool:
+    """Whether every list is as long as the first, which holds names, one of a secret."""
+    head = items[0]
+    if not isinstance(head, list) or not _is_header(head):
+        return False
+    return all(isinstance(row, list) and len(row) == len(head) for row in items[1:_ROWS_READ])
+
+
+def _redact_rows(names: Sequence[str], rows: Iterable[Any], walk: _Walk, levels: int) -> Redacted:
+    """The rows of a table, of which the names of the columns are known."""
+    kept: list[Any] = []
+    n = 0
+    for row in rows:
+        if not walk.enter():
+            kept.append(_CUT)
+            break
+        if isinstance(row, list | tuple) and len(row) == len(names):
+            cells = [
+                _redact_named(name, cell, walk, levels) if walk.enter() else Redacted(_CUT, 0)
+                for name, cell in zip(names, row, strict=True)
+            ]
+            kept.append([cell.value for cell in cells])
+            n += sum(cell.n for cell in cells)
+        else:
+            left = _redact(row, walk, levels)
+            kept.append(left.value)
+            n += left.n
+    return Redacted(kept, n)
 
 
 def _items(value: Mapping[Any, Any], room: float = math.inf) -> list[tuple[Any, Any]]:
@@ -206,6 +262,10 @@ def _read(value: Mapping[Any, Any], name: Any) -> Any:
 
 
 def _redact_items(items: Iterable[Any], walk: _Walk, levels: int) -> Redacted:
+    if isinstance(items, list) and len(items) > 1 and _is_table(items):
+        head, rows = _redact_item(items[0], walk, levels), items[1:]
+        table = _redact_rows(items[0], rows, walk, levels - 1)
+        return Redacted([head.value, *table.value], head.n + table.n)
     kept: list[Any] = []
     n, flag = 0, ""
     for item in items:
@@ -223,7 +283,7 @@ def _redact_items(items: Iterable[Any], walk: _Walk, levels: int) -> Redacted:
 
 
 def _redact_item(item: Any, walk: _Walk, levels: int) -> Redacted:
-    if isinstance(item, list | tuple) and len(item) == 2:  # noqa: PLR2004 - a name and its value
+    if isinstance(item, list | tuple) and len(item) == _PAIR:
         name = _plain(item[0])
         if isinstance(name, str) and is_secret_name(name):
             value, n = _redact_named(name, item[1], walk, levels)
@@ -326,7 +386,7 @@ def _plain(value: Any) -> Any:
     if type(value) in _SIMPLE:  # most values are
         return value
     if isinstance(value, bytes | bytearray):
-        return value.decode("utf-8", "replace")
+        return value.decode(encoding_of(value) or "utf-8", "replace")
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()
     if getattr(getattr(value, "dtype", None), "names", None):  # a structured array

@@ -31,10 +31,16 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("NATIONAL_ID", ("aadhaar", "aadhar"), r"\d{4}[ \-]?\d{4}[ \-]?\d{4}"),
     (
         "NATIONAL_ID",
-        ("pesel", "cpf", "steuer-id", "steuerid", "steueridentifikationsnummer", "tax id", "bsn"),
-        _NINE_TO_ELEVEN,
+        (
+            "pesel", "cpf", "steuer id", "steuerid", "steueridentifikationsnummer", "tax id",
+            "taxid", "bsn",
+        ),
+        rf"{_NINE_TO_ELEVEN}|\d{{2}}-\d{{7}}",
     ),
     ("NATIONAL_ID", ("ssn", "social security"), r"\d{3}[ \-]?\d{2}[ \-]?\d{4}"),
+    ("NATIONAL_ID", ("national id", "nationalid"), r"[A-Za-z]?\d{7,13}[A-Za-z]?"),
+    ("NATIONAL_ID", ("personnummer",), r"\d{6}(?:\d{2})?[\-+]?\d{4}"),
+    ("NATIONAL_ID", ("nric",), r"[STFGMstfgm]\d{7}[A-Za-z]"),
     ("NATIONAL_ID", ("nino",), r"[A-Za-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]"),
     ("NATIONAL_ID", ("身份证", "身份證"), r"\d{17}[\dXx]"),
     ("NATIONAL_ID", ("medical record", "mrn"), r"\d{6,10}"),
@@ -55,7 +61,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("IBAN", ("iban",), _IBAN),
     (
         "CARD",
-        ("card number", "card_number", "cardnumber", "card no"),
+        ("card number", "cardnumber", "card no"),
         r"\d{4}(?:[ \-]?\d{4}){2}[ \-]?\d{3,4}|\d{13,19}",
     ),
     ("ACCOUNT", ("routing", "routingnumber"), r"\d{9}"),
@@ -63,7 +69,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "ACCOUNT",
         (
-            "account number", "account no", "account_number", "accountnumber", "bank account",
+            "account number", "account no", "accountno", "accountnumber", "bank account",
             "kontonummer",
         ),
         _ACCOUNT,
@@ -71,15 +77,16 @@ _KINDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "PHONE",
         (
-            "phone", "phonenumber", "mobile", "telephone", "telefon", "tel", "whatsapp",
-            "call me at", "wa.me/", "电话", "電話", "手机", "手機", "携帯", "전화", "휴대폰", "телефон",
+            "phone", "phonenumber", "mobile", "mobilenumber", "mobileno", "cellphone", "telephone",
+            "telefon", "tel", "whatsapp", "call me at", "wa.me/",
+            "电话", "電話", "手机", "手機", "携帯", "전화", "휴대폰", "телефон",
         ),
         r"\d{9,15}",
     ),
     (
         "DATE_OF_BIRTH",
         (
-            "date of birth", "date_of_birth", "dateofbirth", "birthdate", "birth date", "birthday",
+            "date of birth", "dateofbirth", "birthdate", "birth date", "birthday",
             "dob", "born on", "geboren am", "geburtsdatum",
         ),
         _DATE,
@@ -107,6 +114,8 @@ _SEPARATED = bytes(
     byte + 32 if chr(byte) in ascii_uppercase else byte if chr(byte) in ascii_lowercase else 32
     for byte in range(256)
 )
+# `date_of_birth` is `date of birth`
+_BLANKS = str.maketrans("_-", "  ")
 # whoever names the bank names the account behind it
 _BANK, _AT_BANK = (
     "routing",
@@ -122,7 +131,7 @@ def hide_named_numbers(text: str) -> tuple[str, int]:
         forms += _OTHER_WORDS
     if not forms:
         return text, 0
-    words = text.lower()
+    words = text.lower().translate(_BLANKS)
     if len(words) != len(text):  # some capitals become two letters
         words = text
     spans: list[tuple[int, int, str]] = []

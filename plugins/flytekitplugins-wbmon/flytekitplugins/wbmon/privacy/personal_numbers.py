@@ -14,8 +14,8 @@ from flytekitplugins.wbmon.privacy import checksums
 from flytekitplugins.wbmon.privacy.named_numbers import hide_named_numbers
 
 # no letter but those of English belongs to a number (`re.ASCII`): other languages have no blanks
-# between words. Each begins with digits, so that a search passes words quickly; what must stand before them is
-# looked at afterwards
+# between words. Each begins with digits, so that a search passes words quickly; what must stand
+# before them is looked at afterwards
 _IBAN = re.compile(
     r"\d{2}(?<=[A-Za-z]{2}\d{2})(?<![A-Za-z0-9][A-Za-z]{2}\d{2})"
     r"(?:[ .\-]?[A-Za-z0-9]{4}){2,7}(?:[ .\-]?[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])"
@@ -52,8 +52,12 @@ _IPV4 = re.compile(
     r"\d(?<![A-Za-z0-9.]\d)(?<!_\d(?=\.))\d{0,2}(?:\.\d{1,3}){3}(?![^\W_]|\.\d)", re.ASCII
 )
 _VERSION_BEFORE = re.compile(
-    r"(?:version|release|build|\b(?:ver|rev)\.?|[=<>]=)[\"']?[\s:=]{0,3}$", re.IGNORECASE
+    r"(?:version|release|build|section|chapter|clause|§|\b(?:ver|rev)\.?|[=<>]=)[\"']?[\s:=]{0,3}$",
+    re.IGNORECASE,
 )
+# of the states whose codes begin with 0, as phones do: `MA 02110-1301`
+_STATE_BEFORE = re.compile(r"\b(?:CT|MA|ME|NH|NJ|RI|VT|PR|VI),? {1,2}\Z")
+_ZIP = re.compile(r"0\d{4}-\d{4}")
 # `Chrome/120.0.0.1`, as browsers name themselves; no host ends in three zeros
 _PRODUCT_BEFORE = re.compile(r"(?<![\w/.:\-])[A-Z][A-Za-z]{1,20}/$")
 _NO_HOST = ".0.0.0"
@@ -144,6 +148,8 @@ def _number(found: re.Match[str]) -> tuple[int, int, str] | None:
     start = found.start() if start is None else start
     if found.string[start] == "(" and ")" not in found[0]:
         start += 1
+    if _ZIP.fullmatch(found[0]) and _start_before(_STATE_BEFORE, found) is not None:
+        return None
     label = checksums.kind_of_number(found.string[start : found.end()])
     if label is not None:
         return start, found.end(), label

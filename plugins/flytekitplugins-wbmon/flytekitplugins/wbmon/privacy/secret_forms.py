@@ -85,20 +85,21 @@ _AFTER_NAMES = ("=", ":", "',", '",', "--", "</")
 # parts of many other words, so what stands behind them is looked at too
 _MORE_NAME_PARTS = (
     "pass", "cred", "conn", "dsn", "sas", "pat", "auth", "otp", "recovery", "seed", "service",
-    "kennwort", "senha", "wachtwoord",
+    "kennwort", "senha", "wachtwoord", "contrasena", "haslo", "clave", "backup", "answer",
+    "mnemonic", "srf",
 )  # fmt: skip
 _MORE_NAMES = re.compile(
-    r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
-    r"|auth\\{0,16}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|otp|sas(?:[_.\-]?ur[li])?)\\{0,16}[\"'*`_]{0,3}(?:\]?\s?[:=]|[,\n<>]|\\n)"
-    r"|recovery.?code|seed.?phrase|service.?account.?json|kennwort|senha|wachtwoord|mot.?de.?passe"
+    r"passw|pass.?phrase|passcode|credential|auth.?header|conn(?:ection)?[_.\- ]?str"
+    r"|(?:auth|pass|creds?|dsn|pat|otp|sas(?:[_.\-]?ur[li])?)\\{0,16}[\"'*`_]{0,3}(?:\]?\s?[:=]|[,\n<>]|\\n)"
+    r"|(?:recovery|backup).?code|security.?answer|mnemonic|[cx]srf|contrasena|haslo|clave|seed.?phrase|service.?account.?json|kennwort|senha|wachtwoord|mot.?de.?passe"
 )
 _OTHER_NAMES = re.compile(
     "contrase\u00f1a|has\u0142o|l\u00f6senord|\u015fifre|пароль|密[码碼]|口令|パスワード|暗証番号|비밀번호|암호"
 )
 # names of numbers, and of what holds digits
-_NUMBER_NAME_PARTS = ("pin", "cv", "ssn", "sess", "port", "code")
+_NUMBER_NAME_PARTS = ("pin", "cv", "ssn", "sess", "sid", "port", "code")
 _NUMBER_NAMES = re.compile(
-    r"(?:pin|cvv2?|cvc2?|csc|ssn|code|passport(?:.?(?:no|number|id))?|sessionid|sessid)"
+    r"(?:pin|cvv2?|cvc2?|csc|ssn|code|passport(?:.?(?:no|number|id))?|sessionid|sessid|connect\.sid)"
     r"(?:.?(?:number|code))?\\{0,16}[\"'*`_]{0,3}\]?\s?(?:[:=,;|\t<]|\n)"
 )
 _TOLD_WITHOUT_DIGITS = (*SEED_MARKS, "passw")
@@ -134,6 +135,11 @@ def hide_secrets(text: str) -> tuple[str, int]:
         n += found
     text, found = hide_by_form(text, words)
     return text, n + found
+
+
+def may_name_secret(text: str) -> bool:
+    """Whether there may be the name of a secret in a text; most texts have none."""
+    return _has_name(text.lower(), has_digits=True)
 
 
 def _hide_by_name(text: str, words: str) -> tuple[str, int]:

@@ -21,7 +21,7 @@ _ENDING = re.compile(
     r"(?:(?:api|access|account|private|secret|signing|encryption|decryption|shared|subscription"
     r"|master|license)key|accesskeyid|clientkeydata|sharedaccesssignature"
     r"|(?:access|api|auth|refresh|id|session|bearer|security)token|passw(?:or)?d|passphrase"
-    r"|passcode|passkey|passwordconfirmation|recoverycode|seedphrase|credential|authorization|authheader"
+    r"|passcode|passkey|(?:recovery|backup)code|seedphrase|securityanswer|credential|authorization|authheader"
     r"|conn(?:ection)?str(?:ing)?|(?:web|slack|discord|teams)hook(?:ur[li])?|sasur[li]"
     r"|(?:serviceaccount|keyfile)json"
     # in other languages, without their accents
@@ -79,16 +79,27 @@ _BY_VALUE = (
         re.compile(r"passport(?:number|no|id)?$"),
         re.compile(r"(?=.*\d)[A-Z0-9]{6,10}", re.IGNORECASE),
     ),
+    (
+        re.compile(
+            r"(?:nationalid|taxid|steuerid|personnummer|^nric|^pesel|^cpf|^bsn|^nino|^imei|aadhaar"
+            r"|driver(?:s)?licen[sc]e|drivinglicen[sc]e|kontonummer|reisepass|pasaporte|passeport"
+            r"|sortcode)(?:number|no|nr)?$"
+        ),
+        re.compile(r"(?=.*\d)[A-Za-z0-9](?:[ .\-/]?[A-Za-z0-9]){5,17}"),
+    ),
+    (re.compile(r"mnemonic$"), re.compile(r"(?:[a-z]{3,8} ){3,23}[a-z]{3,8}")),
+    # a password in Spanish, or the key of a table
+    (re.compile(r"clave$"), re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{6,}")),
     (re.compile(r"(?:verification|onetime|confirmation|auth)code$"), re.compile(r"\d{4,8}")),
     (
-        re.compile(r"(?:j?sessionid|phpsessid|csrftoken|xsrftoken|connectsid)$"),
+        re.compile(r"(?:j?sessionid|phpsessid|[cx]srf(?:token)?|connectsid)$"),
         re.compile(r"(?=.{0,64}\d)(?=.{0,64}[A-Za-z])[\w+/=.:%\-]{12,}"),
     ),
 )
 # `dbpass`, `smtp_pw`: whose password it is, written together with it
 _LOGIN = re.compile(
     r"(?:db|database|sql|mysql|pg|postgres|mongo|redis|oracle|jdbc|ldap|smtp|mail|email|s?ftp|ssh"
-    r"|http|proxy|admin|root|user|login|my|auth|account)(?:pass|pw|pwd)$"
+    r"|store|key|http|proxy|admin|root|user|login|my|auth|account)(?:pass|pw|pwd)$"
 )
 # `ssh_key`, `openaiKey`; a key of any other kind is a name of a column more often
 _KEY_OWNERS = {
@@ -97,14 +108,15 @@ _KEY_OWNERS = {
     "google", "azure", "aws", "deepseek", "openrouter", "replicate", "perplexity", "nvidia", "ngc",
     "pinecone", "weaviate", "qdrant", "langsmith", "langfuse", "datadog", "sentry", "sendgrid",
     "stripe", "twilio", "mailgun", "tavily", "github", "gitlab", "databricks", "snowflake",
-    "consumer", "app", "sa",
+    "consumer", "app", "sa", "ca",
 }  # fmt: skip
 _TOKEN_OWNERS = {"github", "gitlab", "gh", "git", "azure", "devops", "bitbucket"}
 # `password_prod`, `api_key_b64`; not behind a token, whose `value` is a word of a text
 _QUALIFIERS = {
     "prod", "production", "dev", "staging", "stage", "test", "old", "new", "backup", "value",
     "plain", "plaintext", "raw", "str", "string", "text", "encoded", "default", "primary",
-    "secondary", "current", "previous", "json", "base", "b",
+    "secondary", "current", "previous", "json", "base", "b", "confirm", "confirmation", "repeat",
+    "again", "hash",
 }  # fmt: skip
 # `pad_token` is what a language model calls a piece of text
 _TEXT_TOKENS = {
@@ -126,12 +138,13 @@ _SPECIAL_TOKEN = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z0-9_]{1,40}\]|.{1,2}", re
 _SWITCHES = {
     "true", "false", "yes", "no", "on", "off", "none", "null", "enabled", "disabled", "default",
     "required", "optional", "missing", "unset", "undefined", "str", "string", "bytes", "secretstr",
+    "bool", "granted", "denied",
 }  # fmt: skip
 # where a program finds it
 _REFERENCE = re.compile(r"(?:os\.)?(?:environ|getenv)\b|process\.env\b|getpass\b|\$\{|\{\{|\$\(")
 _PATH = re.compile(r"(?:~|\.{1,2})?(?:/|$)|[A-Za-z]:[\\/]")
 _ACCESS_TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
-_LOGIN_TEXT = re.compile(rf"[^\s:]+:\S+|{_ACCESS_TOKEN.pattern}", re.DOTALL)
+_LOGIN_TEXT = re.compile(rf"(?!\w+://)[^\s:]+:\S+|{_ACCESS_TOKEN.pattern}", re.DOTALL)
 # less is a count, whatever it is called
 _LEAST_PASSWORD = 1000
 COUNTS = ("token", "tokens", "secrets", "cookies")
@@ -159,7 +172,9 @@ def is_secret_name(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def may_be_secret_name(name: str) -> bool:
     """Whether there may be a secret under a name, which only the value can tell."""
-    return is_secret_name(name) or name.lower() == "pat" or _form_of(name) is not None
+    if is_secret_name(name) or _form_of(name) is not None:
+        return True
+    return name.lower() == "pat" or name.lower().endswith("auth")
 
 
 def is_secret(name: str, item: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from flytekitplugins.wbmon.privacy.assigned_secrets import is_told
+from flytekitplugins.wbmon.privacy.assigned_secrets import IN_CURLY, is_told
 from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import may_be_secret_name
 
@@ -23,10 +23,7 @@ _SIGNED = (
 )
 # the name of a method, not a password
 _METHOD = r"sha-?\d|md5|v\d|base\d|argon\d|pbkdf\d|utf|aes|oauth\d|rfc|\d{1,3}-\d"
-_QUOTED = (
-    r"\"([^\"\n]{3,200})(?=\"|\Z)|'([^'\n]{3,200})(?='|\Z)"
-    r"|[“”„«‘’‚「『]\s?([^“”„«»‘’‚「」『』\n]{3,200})(?=[“”«»‘’」』]|\Z)"
-)
+_QUOTED = rf"\"([^\"\n]{{3,200}})(?=\"|\Z)|'([^'\n]{{3,200}})(?='|\Z)|{IN_CURLY}"
 # bold, or code
 _MARKED = r"[*_`]{0,3}"
 # what follows the beginning of a name
@@ -200,9 +197,10 @@ def _hide_table(lines: list[str], rows: list[int], first: int) -> tuple[int, int
     if gap is None:
         return first + 1, 0
     # in most texts that are no tables, the line below has another number of gaps
-    if gap[0] != "|" and lines[rows[first + 1]].count(gap[0]) != head.count(gap[0]):
+    below = lines[rows[first + 1]]
+    if gap[0] != "|" and '"' not in below and below.count(gap[0]) != head.count(gap[0]):
         return first + 1, 0
-    names = [cell.strip(" \"'\r") for cell in _cells(head, gap[0])]
+    names = [cell.strip(" \"'\r*`") for cell in _cells(head, gap[0])]
     hidden = [at for at, name in enumerate(names) if may_be_secret_name(name)]
     if not hidden or not all(map(_NAME.fullmatch, names)):
         return first + 1, 0
@@ -233,7 +231,24 @@ def _hide_table(lines: list[str], rows: list[int], first: int) -> tuple[int, int
 
 
 def _cells(line: str, gap: str) -> list[str]:
-    """The cells of a row; Markdown has a gap before the first and behind the last one."""
+    """The cells of a row; Markdown has a gap before the first and behind the last one.
+
+    >>> _cells('"Doe, John",x', ",")
+    ['"Doe, John"', 'x']
+    """
     stripped = line.strip()
     inside = stripped[1:-1] if gap == "|" and stripped[:1] == stripped[-1:] == "|" else line
-    return inside.split(gap)
+    cells = inside.split(gap)
+    if '"' not in inside:
+        return cells
+    whole: list[str] = []
+    is_open = False
+    for cell in cells:
+        if is_open:
+            whole[-1] += gap + cell
+        else:
+            whole.append(cell)
+        # within quotes, a gap is part of a value
+        if cell.count('"') % 2 and (is_open or cell.lstrip().startswith('"')):
+            is_open = not is_open
+    return cells if is_open else whole

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,11 @@ def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version
     if _is_s3(filesystem):
         return _replace_s3(filesystem, path, data, version)
     return _replace_unguarded(filesystem, path, data, version)
+
+
+def is_draft(name: str, of: str) -> bool:
+    """Whether a file is what a killed writer left of one that is called `of`, on a local disk."""
+    return re.fullmatch(rf"\.{re.escape(of)}\.[0-9a-f]{{32}}", name) is not None
 
 
 def is_guarded(filesystem: AbstractFileSystem) -> bool:

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_row
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
+from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 from support.child import result_of
@@ -40,6 +41,26 @@ def test_a_row_can_be_read_while_the_log_is_open_and_after(tmp_path: Path) -> No
     assert table.column("service").to_pylist() == ["ask", "ask"]
     assert not list(tmp_path.glob("open/ask/*"))
     assert summarise_usage(table, PriceTable(builtin=False)).total.n_calls == 2
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *({"sample_weight": value} for value in (0, -1, 0.5, 2**63, math.inf, math.nan, "x", [1])),
+        *({"kind": value} for value in (None, True, 7, 1.5, "", "x", "feedback", [1], {"a": 1})),
+    ],
+    ids=str,
+)
+def test_a_weight_or_a_kind_that_cannot_be_is_left_out_and_the_call_is_counted(
+    tmp_path: Path, column: dict[str, Any]
+) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        log.log_call(row() | column)
+    report = compact_prediction_log(str(tmp_path), "ask")
+    table = read_calls(tmp_path, day=report.days[0])
+
+    assert (log.n_rows, log.n_failed, report.n_torn) == (1, 0, 0)
+    assert table.column("sample_weight").to_pylist() == [1.0]
 
 
 def test_segments_are_whole_at_their_size_and_no_row_is_lost(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from flytekitplugins.wbmon.data.class_codes import (
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.unreadable import are_few
 from flytekitplugins.wbmon.data.uuids import uuid_names
 from flytekitplugins.wbmon.data.whole import read_whole
@@ -30,6 +32,7 @@ from flytekitplugins.wbmon.names import quoted_name
 _OF_NUMBERS = ("number", "boolean")
 _CLASSES = ("number", "boolean", "text")
 _TRUTHS, _ANSWERS = {"true": "1", "false": "0"}, {"yes": "1", "no": "0"}
+_EXPONENT = re.compile(r"-?\d(\.\d+)?e[+-][12]?\d{2}", re.ASCII)
 _MIXED = ("number", "text")  # kinds whose classes may be numbers and text together
 
 
@@ -137,10 +140,13 @@ def _differ(ours: Sequence[str], theirs: Sequence[str], truths: Mapping[str, str
 
 
 def _meant(name: str, truths: Mapping[str, str]) -> str:
-    """The name of a boolean or a whole number in any spelling; others are as they are."""
+    """The name of a boolean or a number in any spelling; others are as they are."""
     text = name.strip()
     (number,) = read_whole([text])
-    return truths.get(text.lower(), name) if number is None else str(number)
+    if number is not None:
+        return str(number)
+    # of other numbers only those that Python writes with an exponent have two spellings
+    return class_name(float(text)) if _EXPONENT.fullmatch(text) else truths.get(text.lower(), name)
 
 
 def _is_fraction(dtype: pa.DataType) -> bool:

@@ -226,10 +226,10 @@ class _Compaction:
     def level(self) -> None:
         """Give the parts of each day that was written to one schema."""
         for kind, day in sorted(self._to_level):
-            self._log.clear(kind, day)
             level_day(self._log, kind, day)
         if self._to_level:
             self._log.note_to_level(())
+        self._log.clear_outside_of_days()
 
     def report(self, service: str, n_orphans: int) -> CompactionReport:
         """The report of all segments added so far."""

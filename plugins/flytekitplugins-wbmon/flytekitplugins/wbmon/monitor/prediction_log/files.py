@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flytekitplugins.wbmon.data.sources import require_different
 from flytekitplugins.wbmon.errors import DataError, StorageError
 from flytekitplugins.wbmon.monitor.prediction_log.manifest import (
     is_part,
@@ -29,7 +30,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     is_day,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.store import UNFINISHED, LogStore, name_of
-from flytekitplugins.wbmon.storage.compare_and_swap import read_file, replace_file
+from flytekitplugins.wbmon.storage.compare_and_swap import is_draft, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
@@ -122,13 +123,15 @@ class LogFiles:
         """A part by its footer; None if it has none that can be read."""
         try:
             metadata = self._footer(path, size) or self._whole(path).metadata
+            schema = metadata.schema.to_arrow_schema()
+            require_different(schema.names)
         except FileNotFoundError:  # another compaction has put it aside
             return None
         except StorageError:  # of the store, not of the part
             raise
         except _UNREADABLE:
             return None
-        return LogPart(path, metadata.schema.to_arrow_schema(), metadata.num_rows)
+        return LogPart(path, schema, metadata.num_rows)
 
     def read_part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """The rows of a part; None if it cannot be read.
@@ -177,19 +180,13 @@ class LogFiles:
             raise DataError(f"{path} must hold {table.num_rows} rows, found {found}; compact again")
 
     def put_aside_others(self, kind: RowKind, day: str) -> None:
-        """Move files that are no parts out of the way of those who read a day's folder.
-
-        A folder in it stays, and is counted.
-        """
-        folder = day_folder(self._root, kind, self._service, day)
-        for path, size in self._store.list(folder):
-            name = name_of(path)
-            # readers of a folder skip these names, and a store may list the folder itself
-            is_itself = name == name_of(folder) and not self._store.has_folders
-            if name.startswith((".", "_")) or is_itself:
+        """Move what is no part out of the way of those who read a day's folder."""
+        for path, size in self._store.list(day_folder(self._root, kind, self._service, day)):
+            # readers of a folder skip these names
+            if name_of(path).startswith((".", "_")):
                 continue
             if size is None:
-                self.quarantine.count_folder(kind, day, name)
+                self.quarantine.put_aside_folder(kind, day, path)
             elif not is_part(path):
                 self.quarantine.put_aside(kind, day, path)
 
@@ -266,9 +263,20 @@ class LogFiles:
 
     def clear(self, kind: RowKind, day: str) -> None:
         """Delete what a killed compaction has left half written in a day."""
+        self._clear(day_folder(self._root, kind, self._service, day))
+
+    def clear_outside_of_days(self) -> None:
+        """Delete what a killed compaction has left half written elsewhere."""
+        self._clear(self._to_level().rpartition("/")[0])
+        self._clear(self.quarantine.folder)
+
+    def _clear(self, folder: str) -> None:
+        if not self._store.has_folders:
+            return  # where a file is there as a whole or not at all
         before = datetime.now(timezone.utc) - _ABANDONED_AFTER
-        for path, size in self._store.list(day_folder(self._root, kind, self._service, day)):
-            if size is not None and name_of(path).startswith(UNFINISHED):
+        for path, size in self._store.list(folder):
+            name = name_of(path)
+            if size is not None and (name.startswith(UNFINISHED) or is_draft(name, MANIFEST)):
                 with suppress(FileNotFoundError):
                     if self.files.modified(path).astimezone(timezone.utc) < before:
                         self.files.rm_file(path)
@@ -302,6 +310,7 @@ class LogFiles:
 
 def _rows(stored: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
     names = stored.schema_arrow.names
+    require_different(names)
     return stored.read(None if columns is None else [name for name in columns if name in names])
 
 

@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.data.stack import logged
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_types
 from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, LogPart
-from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
+from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, FEATURE_PREFIX, RowKind
 from flytekitplugins.wbmon.monitor.prediction_log.segments import EVENT_TIME
 
 _TYPES = b"wbmon.types"
@@ -43,6 +43,7 @@ def level_day(log: LogFiles, kind: RowKind, day: str) -> int:
     Returns:
         Number of rows of the day.
     """
+    log.clear(kind, day)
     found = log.parts(kind, day)
     # reading a footer is mostly waiting for the store
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -77,16 +78,23 @@ def schema_before(log: LogFiles, kind: RowKind, day: str) -> pa.Schema:
 
 
 def _is_of(kind: RowKind, part: LogPart) -> bool:
-    """Whether a part is one of a table: with event times, and each column of its kind of values."""
+    """Whether a part is one of a table: with event times, and each column of its kind of values.
+
+    Those that may hold anything hold what a log writes: numbers, booleans or text.
+    """
     types, contract = _original_types(part.schema), log_types(kind)
     if not pa.types.is_timestamp(types.get(EVENT_TIME[kind], pa.null())):
         return False
     return all(
-        pa.types.is_null(types[name])
-        or COLUMNS[kind].get(name) == "any"
-        or kind_of(plain_type(types[name])) == kind_of(plain_type(contract[name]))
-        for name in contract.keys() & types.keys()
+        kind_of(plain_type(dtype)) in ("empty", *_kinds_of(kind, name, contract))
+        for name, dtype in types.items()
+        if name in contract or name.startswith(FEATURE_PREFIX)
     )
+
+
+def _kinds_of(kind: RowKind, name: str, contract: Mapping[str, pa.DataType]) -> tuple[str, ...]:
+    is_any = name not in contract or COLUMNS[kind].get(name) == "any"
+    return ("number", "boolean", "text") if is_any else (kind_of(plain_type(contract[name])),)
 
 
 class _Columns:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
 from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, COLUMNS, RowKind
 from flytekitplugins.wbmon.privacy.cut import cut_safely
+from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_within
-from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
+from flytekitplugins.wbmon.privacy.secret_forms import may_name_secret
+from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_text
 
 KEYS = (
@@ -29,6 +32,8 @@ _NAME_LENGTH = 8
 _PLAIN = ("service", "unit", "input_text", "output_text", "error_text", "comment")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
+# rows of a table, or the tensors of KServe, in JSON
+_TABLE = re.compile(r"\"(?:data|rows|values|val|v)\"\s?:|^\s?\[\s?\[")
 _MAX_KNOWN = 10_000
 _MAX_KNOWN_LENGTH = 256
 _MAX_CATEGORY_LENGTH = 48
@@ -130,9 +135,9 @@ class Screen:
 
     def number(self, value: float) -> float | None:
         """A number; None for one that is a card's."""
-        if self._redactor is None or not value >= _LEAST_CARD or value != int(value):
+        if self._redactor is None or not _LEAST_CARD <= abs(value) < inf or value != int(value):
             return value
-        text = str(int(value))
+        text = str(abs(int(value)))
         return value if self.name(text) == text else None
 
     def texts(
@@ -185,7 +190,9 @@ class Screen:
             text, n = self._searched(value)
             # most have nothing to hide, and need not be read
             # or has line breaks and quotes written as escapes, which no pattern sees
-            inside = _parsed(value) if n or "\\" in value else None
+            # or has the names of columns far from what stands below them
+            is_read = n or "\\" in value or (_TABLE.search(value) and may_name_secret(value))
+            inside = _parsed(value) if is_read else None
             if inside is None:
                 return text, n, False
             value = inside
@@ -237,13 +244,20 @@ def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list
 def _attempts(screen: Screen, _: str, value: str) -> str:
     """The attempts of a call; in their JSON, a number could pass for a card's."""
     try:
-        attempts = [
-            {n: screen.name(each) if isinstance(each, str) else each for n, each in one.items()}
-            for one in json.loads(value)
-        ]
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        return to_text([_attempt(screen, "", each) for each in json.loads(value)])
+    except (ValueError, TypeError, RecursionError):
         return screen.name(value)
-    return to_text(attempts)
+
+
+def _attempt(screen: Screen, name: str, value: Any) -> Any:
+    """A part of an attempt, with names, texts, and values under a secret's name hidden."""
+    if screen.hides and is_secret(name, value):
+        return HIDDEN
+    if isinstance(value, str):
+        return screen.name(value)
+    if isinstance(value, dict):
+        return {screen.entry(each): _attempt(screen, each, item) for each, item in value.items()}
+    return [_attempt(screen, name, each) for each in value] if isinstance(value, list) else value
 
 
 _OF_COLUMN: Mapping[str, Callable[[Screen, str, Any], Any]] = {

@@ -37,7 +37,10 @@ class LogStore:
         self._own = uuid4().hex[:8]
 
     def list(self, folder: str) -> list[tuple[str, int | None]]:
-        """What is in a folder by its name: paths with their sizes, None for a folder."""
+        """What is in a folder by its name: paths with their sizes, None for what is no file.
+
+        An empty object that a store, or who made a folder by hand, keeps for the folder is none.
+        """
         # fsspec caches listings, and serving adds segments all the time
         self.files.invalidate_cache()
         try:
@@ -47,6 +50,7 @@ class LogStore:
         return sorted(
             (str(each["name"]), (each.get("size") or 0) if each["type"] == "file" else None)
             for each in found
+            if self.has_folders or str(each["name"]).rstrip("/") != folder.rstrip("/")
         )
 
     def put(self, path: str, data: bytes) -> None:
@@ -68,6 +72,20 @@ class LogStore:
         """
         make_parent(self.files, target)
         move_file(self.files, path, target)
+
+    def move_folder(self, path: str, target: str) -> bool:
+        """Move a folder, a link or whatever is no file; whether there was anything.
+
+        Where the store has no folders, what is moved are the files below.
+        """
+        if self.has_folders:
+            make_parent(self.files, target)
+            self.files.mv(path, target, recursive=True)
+            return True
+        found = [each for each in self.files.find(path) if not each.endswith("/")]
+        for each in found:
+            self.move(each, f"{target}{each.removeprefix(path.rstrip('/'))}")
+        return bool(found)
 
 
 def name_of(path: str) -> str:

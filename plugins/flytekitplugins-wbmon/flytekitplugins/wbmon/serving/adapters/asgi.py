@@ -37,6 +37,9 @@ _GONE = ("ClientDisconnect", "ClientDisconnected")
 _PARTS = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
+# for requests that the server has cancelled, whose threads still do a step
+_GRACE_S = 1.0
+_N_LOOKS = 100
 
 
 class PredictionLoggingMiddleware:
@@ -50,6 +53,9 @@ class PredictionLoggingMiddleware:
 
     Around an app and again around one within it, as one that is mounted, the outermost middleware
     of a log logs the request, and the others pass it on.
+
+    When the server shuts down, requests that it has cancelled have a second to end; those that go
+    on, as in a thread, are counted as cancelled, because the process may end next.
 
     A response that does not come to its end is a failure of the server, also if its status 200 was
     sent long before: the app raised, was cancelled, or ended without a last message. It is none if
@@ -97,6 +103,7 @@ class PredictionLoggingMiddleware:
             raise ConfigError(f"capture must be 'metadata' or 'bodies', got {capture!r}")
         self.app = app
         self.logger = logger
+        self._open: dict[Exchange, AsgiScope] = {}
         self._exclude = frozenset(exclude)
         # in the scope, which those around an app and its parts share; one for each log
         self._mark = f"wbmon.{id(logger):x}"
@@ -122,6 +129,7 @@ class PredictionLoggingMiddleware:
         exchange = scope[self._mark] = Exchange(self.logger, scope, send)
         if self._max_body:
             exchange.keep_bodies(self._max_body)
+        self._open[exchange] = scope
         token = CURRENT.set(exchange)
         try:
             await self.app(scope, exchange.watching(receive), exchange.send)
@@ -130,10 +138,12 @@ class PredictionLoggingMiddleware:
             raise
         finally:
             leave(CURRENT, token, exchange)
-            # after the app: authentication and routing write what they found into the scope
-            if self._extractors:
-                self._extract(scope, exchange)
-            exchange.end()
+            del self._open[exchange]
+            if not exchange.is_over:
+                # after the app: authentication and routing write what they found into the scope
+                if self._extractors:
+                    self._extract(scope, exchange)
+                exchange.end()
 
     def _extract(self, scope: AsgiScope, request: Request) -> None:
         for name, extract in self._extractors:
@@ -151,10 +161,23 @@ class PredictionLoggingMiddleware:
             # before the message goes out, because the server may end the process on receiving it;
             # in a thread, because closing waits for the disk
             if message["type"].startswith("lifespan.shutdown."):
+                await self._end_open()
                 await asyncio.get_running_loop().run_in_executor(None, self.logger.close)
             await send(message)
 
         return close_then_send
+
+    async def _end_open(self) -> None:
+        """Wait a while for the requests that are still served, and count the rest as cancelled."""
+        for _ in range(_N_LOOKS):
+            if not (self._open or self.logger.n_in_flight):
+                return
+            await asyncio.sleep(_GRACE_S / _N_LOOKS)
+        error = asyncio.CancelledError()
+        for exchange, scope in list(self._open.items()):
+            self._extract(scope, exchange)
+            exchange.break_off(error)
+        self.logger.break_off(error)
 
 
 class Exchange(Request):
@@ -285,6 +308,15 @@ class Exchange(Request):
         # the request waits in a queue, and would keep the scope and the server's objects alive
         del self._scope, self._deliver
         self._logger.finish(self)
+
+    def break_off(self, error: BaseException) -> None:
+        """Count it as what it is now, because the process may end before its app does."""
+        kept = self._scope, self._deliver
+        if not self._is_sent:
+            self.note(error)
+        self.end()
+        # the app may go on to send
+        self._scope, self._deliver = kept
 
     def _judge(self) -> None:
         """Set the outcome of a request that was not answered, or to nobody, or with an error."""

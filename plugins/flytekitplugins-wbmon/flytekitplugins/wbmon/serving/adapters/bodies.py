@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flytekitplugins.wbmon.privacy.cut import without_cut_end
+from flytekitplugins.wbmon.privacy.encodings import encoding_of
 
 _TEXTUAL = (b"json", b"text/", b"xml", b"x-www-form-urlencoded")
 _FORM, _PARTS = b"x-www-form-urlencoded", b"multipart/"
@@ -21,14 +22,7 @@ _PARAMETER = re.compile(
 _ALPHABETS = re.compile(
     r"utf[_-]?(?:8|16|32).*|ascii|iso8859.*|latin.*|cp\d+.*|koi8.*|mac.*|shift_jis.*|euc_.*|gb.*|big5.*"
 )
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_MARKED = {mark[:1] for mark, _ in _MARKS}
+_WIDE = ("utf-16", "utf-32")
 # either header of gzip and zlib; some servers send `deflate` without one
 _ZLIB_OR_GZIP, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
 _COMPRESSED = {
@@ -167,11 +161,10 @@ def _parameters(content_type: bytes) -> dict[bytes, bytes]:
 
 def _decoded(data: bytes, charset: bytes) -> str:
     # the limit may cut a character in two, so decoding must not fail
-    if data[:1] in _MARKED:
-        for mark, name in _MARKS:
-            if data.startswith(mark):
-                return data.decode(name, "replace")
-    return data.decode(_alphabet(charset), "replace")
+    alphabet = _alphabet(charset)
+    if not alphabet.startswith(_WIDE):
+        alphabet = encoding_of(data) or alphabet
+    return data.decode(alphabet, "replace").removeprefix("\ufeff")
 
 
 @lru_cache(maxsize=64)

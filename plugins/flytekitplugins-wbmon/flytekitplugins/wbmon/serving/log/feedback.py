@@ -104,11 +104,11 @@ def _short(value: Any) -> str:
 
 
 def _told(label: Any) -> str | None:
-    """A label as the text that the log has for the same prediction."""
+    """A label as text; None of what is no prediction either, such as an infinite one."""
     value = scalar(label)
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isinf(value)):
         return None
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float | complex):
         raise TypeError(f"a label must be a single value, got {type(label).__name__}")
     text = str(value)
     if len(text) > _MAX_LABEL:

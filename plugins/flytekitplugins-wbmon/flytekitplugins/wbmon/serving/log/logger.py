@@ -274,6 +274,17 @@ class PredictionLogger(FeedbackLog):
                 request.around = None
             self._process.buffer.record(request)
 
+    def break_off(self, error: BaseException) -> None:
+        """Count the requests that are being served as ended by an error; for adapters.
+
+        Args:
+            error: Why the process does not let them end.
+        """
+        for request in list(self._process.buffer.live):
+            request.break_off(error)
+            self.leave(request)
+            self.finish(request)
+
     def live_request(self, request_id: str) -> Request | None:
         """The request of that id, if this process is serving it."""
         return self._process.buffer.live_request(request_id)

@@ -199,6 +199,11 @@ class Request(Block):
         elif self.error_type != DISCONNECTED:
             self.fail(error)
 
+    def break_off(self, error: BaseException) -> None:
+        """Record what it is now, because the process may end before its block of code does."""
+        self.end_with(error)
+        self.latency_ms = self.elapsed_ms()
+
 
 def as_ms(given: Any) -> float:
     """A duration in milliseconds that somebody gave; `nan` if it is unknown or no number."""

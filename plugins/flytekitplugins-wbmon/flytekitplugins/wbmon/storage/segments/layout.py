@@ -18,6 +18,8 @@ State = Literal["open", "sealed", "compacted"]
 _N_DIGITS = 12
 _LONGEST_INSTANCE = 128
 _NAME = re.compile(rf"(.+)-[0-9a-f]{{{_N_DIGITS}}}-\d+-\d+{re.escape(SUFFIX)}")
+# of a name of a file, less `service=`
+_LONGEST_SERVICE = 255 - len("service=")
 # separators of paths, and characters with a meaning in glob patterns
 _REFUSED = set("/\\*?[]")
 
@@ -31,13 +33,19 @@ def require_service(service: Any) -> None:
     """Check that a service's name can be a folder in every store.
 
     Raises:
-        ConfigError: If the name is empty, begins with a dot, or has a character that is refused.
+        ConfigError: If the name is empty, begins with a dot, has a character that is refused, or is
+            longer than 247 bytes.
     """
     is_name = isinstance(service, str) and service[:1] not in ("", ".") and service.isprintable()
     if not is_name or _REFUSED & set(service) or "::" in service:
         raise ConfigError(
             "service must be the name of a folder: printable, without a dot in front, '::' or any "
             f"of {' '.join(sorted(_REFUSED))}; got {service!r}"
+        )
+    if (n := len(service.encode())) > _LONGEST_SERVICE:
+        raise ConfigError(
+            f"service must be at most {_LONGEST_SERVICE} bytes, as it is part of the names of "
+            f"folders; got {n}"
         )
 
 

@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
+from flytekitplugins.wbmon.monitor.prediction_log.soundness import unsound
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, require_redactor
 from flytekitplugins.wbmon.storage.lifetime import close_with_child, follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 PATTERNS = PatternRedactor()
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_AGE_S = 300.0
+_SPAN = "span"  # the kind of a row that is a step and no call
 _FEATURES = ("features", "cat_features")
 # of a text; a prompt with all that was retrieved for it is shorter
 _MAX_TEXT = 1 << 20
@@ -191,14 +193,17 @@ class CallLog:
         self._warn("lost", f"an LLM call could not be logged ({error_type(error)})")
 
     def _fitted(self, row: Mapping[str, Any]) -> Row:
-        """A row as the contract has it; one of another kind, such as a step, as it is."""
-        if row.get("kind", "prediction") != "prediction":
+        """A row as the contract has it; that of a step as it is."""
+        if row.get("kind") == _SPAN:
             return dict(row)
         if not row.keys() <= _FIELDS.keys():
             unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
             self._warn("columns", f"a call has no columns {', '.join(unknown)}; they are left out")
         given = {name: value for name, value in row.items() if name not in _FEATURES}
         content = content_of(self._screen, _FIELDS, given, _features(row))
+        if unsound("prediction", content):
+            # a weight that cannot be, for which no reader would count the call
+            del content["sample_weight"]
         fitted = self._screen.row("prediction", content)
         if "timestamp" not in fitted:
             fitted["timestamp"] = utc(datetime.now(timezone.utc))
