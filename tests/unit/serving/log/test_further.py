@@ -380,26 +380,22 @@ def test_requests_that_start_each_other_do_not_keep_those_before(make: Make) -> 
     begun: list[weakref.ref[Any]] = []
     n_alive: list[int] = []
 
-    async def start(n: int) -> None:
+    async def poll(n_left: int, done: asyncio.Event) -> None:
         """As a timer that sets itself again: nobody waits for the one before."""
+        with log.request("poll") as request:
+            begun.append(weakref.ref(request))
+            if n_left:
+                asyncio.ensure_future(poll(n_left - 1, done))  # noqa: RUF006 - as below
+                return
+            assert log.stats.in_flight == 1  # and what is over is counted
+            gc.collect()
+            n_alive.append(sum(each() is not None for each in begun))
+            done.set()
+
+    async def start() -> None:
         done = asyncio.Event()
-
-        async def again(left: int) -> None:
-            with log.request("poll") as request:
-                begun.append(weakref.ref(request))
-                if left:
-                    asyncio.get_running_loop().call_soon(
-                        lambda: waiting.append(asyncio.ensure_future(again(left - 1)))
-                    )
-                else:
-                    assert log.stats.in_flight
-                    waiting.clear()
-                    gc.collect()
-                    n_alive.append(sum(each() is not None for each in begun))
-                    done.set()
-
-        waiting = [asyncio.ensure_future(again(n))]
+        asyncio.ensure_future(poll(50, done))  # noqa: RUF006 - the loop has it until it is done
         await done.wait()
 
-    asyncio.run(start(50))
+    asyncio.run(start())
     assert n_alive[0] <= 3
