@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
 from flytekitplugins.wbmon.monitor.prediction_log.schema import PREDICTION_COLUMNS
@@ -123,5 +124,5 @@ def check_log(folder: Path, rng: Random, n_calls: int) -> None:
     for name, value in caller.given.items():
         # as it was written, by itself or as text beside the others, or null
         wanted = None if value is None else rt.as_any(value)
-        same = read[name] in (None, wanted) or str(read[name]) == str(wanted)
+        same = read[name] in (None, wanted) or class_name(read[name]) == class_name(wanted)
         assert same, (value, read[name])

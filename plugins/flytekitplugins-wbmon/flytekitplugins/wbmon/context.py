@@ -96,12 +96,8 @@ def leave(variable: ContextVar[B | None], token: Token[B | None], block: B) -> N
         token: What setting it gave.
         block: The block.
     """
-    is_innermost = variable.get() is block
-    try:
-        variable.reset(token)
-    except ValueError:
-        is_innermost = False
-    if not is_innermost:
+    # one within it, which goes on, stays the current one
+    if not (variable.get() is block and restore(variable, token)):
         outer = token.old_value
         while isinstance(outer, Block) and outer.is_left:
             outer = outer.around
