@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -45,9 +46,8 @@ class Wrong:
 
 
 def outside(log: PredictionLogger) -> None:
-    with log.request("r"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flytekitplugins.wbmon.serving.log.fill.current_request", lambda: None)
-        log.log_prediction(prediction=1)
+    with log.request("r"):
+        contextvars.Context().run(log.log_prediction, prediction=1)
 
 
 def wrong_columns(log: PredictionLogger) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from threading import get_ident
 from typing import Any
 
 from flytekitplugins.wbmon.errors import MissingExtraError
@@ -155,10 +156,17 @@ def _try_out(parts: WeaveParts, entity: str, project: str) -> bool:
     """Trace one call as a test, and use table digests and `unbox` once.
 
     Returns:
-        Whether parts of the call were written only by the final flush.
+        Whether parts of the call were written only by the final flush, or in other threads, which
+        may come that late.
     """
     seen: list[tuple[str, Mapping[str, Any]]] = []
-    client = parts.make_client(entity, project, lambda kind, req: seen.append((kind, req)))
+    threads: set[int] = set()
+
+    def see(kind: str, request: Mapping[str, Any]) -> None:
+        seen.append((kind, request))
+        threads.add(get_ident())
+
+    client = parts.make_client(entity, project, see)
     before = parts.activate(client)
     try:
         call = client.create_call("trial", dict(_ASKED), display_name="trial")
@@ -167,7 +175,7 @@ def _try_out(parts: WeaveParts, entity: str, project: str) -> bool:
         client.flush()
     finally:
         parts.activate(before)
-    is_late = n_early < len(seen)
+    is_late = n_early < len(seen) or threads != {get_ident()}
     client.server.table_create({"table": {"rows": [dict(_ASKED)]}})
     if parts.unbox(_ANSWERED) != _ANSWERED:
         raise UnsupportedWeaveError("unbox changes what it is given")
