@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from flytekitplugins.wbmon import CompactPredictionLog, JoinFeedback
 from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
 from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
@@ -57,6 +59,24 @@ def bucket(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     store = s3.bucket(f"log-{abs(hash(tmp_path)):x}")
     with store.flyte_context():
         yield store
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 20_000), (20_000, 1)])
+def test_a_part_that_another_compaction_puts_anew_is_read(
+    bucket: Store, before: int, after: int
+) -> None:
+    log = LogFiles(bucket.url("models", "log"), "api")
+    for n_rows in (before, after):
+        rows = [{"request_id": uuid4().hex, "prediction": i} for i in range(n_rows)]
+        log.write_part("prediction", today(), "part-s-0.parquet", log_table("prediction", rows))
+        if n_rows == before:
+            ((path, size),) = log.parts("prediction", today())
+
+    part = log.part(path, size)
+
+    assert part is not None
+    assert part.n_rows == after
+    assert log.read_part(path).num_rows == after
 
 
 def numbers(source: Source) -> list[int]:

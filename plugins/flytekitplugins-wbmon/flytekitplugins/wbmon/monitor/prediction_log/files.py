@@ -151,11 +151,12 @@ class LogFiles:
 
     def _footer(self, path: str, size: int) -> pq.FileMetaData | None:
         """The footer of a part of that size; None if the part has another one by now."""
-        tail = self.files.cat_file(path, start=max(0, size - _FOOTER_BYTES), end=size)
-        needed = int.from_bytes(tail[-8:-4], "little") + 8
-        if len(tail) < needed <= size:
-            tail = self.files.cat_file(path, start=size - needed, end=size)
+        # a store may refuse a range that the part no longer has; what else it says, it says again
         with suppress(*_UNREADABLE):
+            tail = self.files.cat_file(path, start=max(0, size - _FOOTER_BYTES), end=size)
+            needed = int.from_bytes(tail[-8:-4], "little") + 8
+            if len(tail) < needed <= size:
+                tail = self.files.cat_file(path, start=size - needed, end=size)
             return pq.read_metadata(pa.BufferReader(tail))
         return None
 

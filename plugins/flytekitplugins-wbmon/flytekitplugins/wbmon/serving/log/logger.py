@@ -153,9 +153,9 @@ class PredictionLogger(FeedbackLog):
         """
         request = Request(request_id, route=route)
         fill(self, request, columns)
-        around = request.around = current_request()
-        token = CURRENT.set(request)
         self.enter(request)
+        around = request.around
+        token = CURRENT.set(request)
         try:
             yield request
         except BaseException as error:
@@ -253,9 +253,9 @@ class PredictionLogger(FeedbackLog):
         if not self._process.is_begun:
             self._process.begin()
         request.owner = self
-        around = current_request()
-        if around is not None and around is not request:
-            request.around = around
+        # looked at first, because there is none around nearly all requests
+        if CURRENT.get() is not None:
+            request.around = current_request()
         self._process.buffer.enter(request)
 
     def leave(self, request: Request) -> None:
