@@ -22,6 +22,7 @@ from typing import Any, get_type_hints
 
 from flytekit import FlyteContextManager
 from flytekit.extend import Interface
+from flytekit.models.literals import Literal
 
 _LOCAL_EXECUTION = "local"
 _NOT_BESIDE_WEAVE = "local caching fails if weave is installed beside it"
@@ -42,6 +43,40 @@ class RunningTask:
 
     params: Any
     is_local: bool
+
+
+class HashedLiteral(Literal):
+    """A literal whose hash Flyte's caches compare in place of its URL.
+
+    flytekit sets the hash of whatever a transformer returns: to that of a `HashMethod` in the type,
+    else to None, which is ignored here. Fallback: the literal has no hash.
+    """
+
+    @property
+    def hash(self) -> str | None:
+        """What is the same for equal content."""
+        return self._hash
+
+    @hash.setter  # noqa: A003 - the name is flytekit's
+    def hash(self, value: str | None) -> None:
+        if value is not None:
+            self._hash = value
+
+
+def is_packaging() -> bool:
+    """Whether tasks are compiled for a cluster without a way to upload what they are given.
+
+    So does `pyflyte package`; `pyflyte register` uploads to the cluster's own store.
+    Fallback: False.
+    """
+    context = FlyteContextManager.current_context()
+    try:
+        if context.serialization_settings is None or running_task() is not None:
+            return False
+        return not context.file_access.is_remote(context.file_access.raw_output_prefix)
+    except AttributeError:
+        _say_once("the place of uploads", "records on this machine are not refused")
+        return False
 
 
 def running_task() -> RunningTask | None:
