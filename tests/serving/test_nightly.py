@@ -56,7 +56,7 @@ def test_a_missed_objective_fires_an_alert_of_the_night(tmp_path: Path) -> None:
         env={
             **clean_environment(home=tmp_path),
             "PYTHONPATH": f"{SOURCE}:{ROOT}",
-            "WBMON_LOG": str(tmp_path / "log"),
+            "WBMON_SHARED": str(tmp_path),
             "WANDB_DIR": str(tmp_path),
         },
         capture_output=True,
