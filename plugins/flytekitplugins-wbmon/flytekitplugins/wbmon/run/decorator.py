@@ -14,6 +14,7 @@ from flytekit.extend import TaskResolverMixin
 
 from flytekitplugins.wbmon.flyte import local_cache
 from flytekitplugins.wbmon.flyte.id_inputs import check_inputs
+from flytekitplugins.wbmon.flyte.shared_urls import Urls
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.decorated_task import track_made_task, track_task
 from flytekitplugins.wbmon.run.lifecycle import open_run
@@ -165,6 +166,10 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
 
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_run(self.settings, task=task, inputs=inputs)
+
+    @property
+    def _shared_urls(self) -> Urls:
+        return {"offline_store": self.settings.offline_store} if self.settings.enabled else {}
 
 
 class TrackedTaskResolver(TaskResolverMixin):

@@ -24,6 +24,7 @@ from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.flyte.internals import interface_of
+from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
@@ -83,6 +84,9 @@ class Node(PythonInstanceTask[C], Generic[C]):
     compute: ClassVar[Any]
     """The work of the node, defined by subclasses; its annotations are the inputs and outputs."""
 
+    shared_urls: ClassVar[tuple[str, ...]] = ()
+    """Settings and inputs that name files which outlive the pod, or which other pods need."""
+
     @classmethod
     def restore(cls, name: str, config: C) -> Node[C]:
         """Rebuild a node from its settings, without calling the constructor of the subclass."""
@@ -101,12 +105,29 @@ class Node(PythonInstanceTask[C], Generic[C]):
         from flytekitplugins.wbmon.publish.lineage import publish_lineage
         from flytekitplugins.wbmon.publish.report import publish_reports
 
+        given = {name: inputs[name] for name in self.shared_urls if name in inputs}
+        require_shared_in_pod(self._called, {**self._shared_settings, **given})
         outputs = self.compute(**inputs)
         made = outputs if isinstance(outputs, tuple) else (outputs,)
         with making_artifacts():
             publish_reports(made, run=current_run())
             publish_lineage(inputs, made, run=current_run())
         return outputs
+
+    def get_config(self, settings: SerializationSettings) -> dict[str, str] | None:
+        """The config that Flyte registers; what only one pod would see is refused here."""
+        # flytekit asks for it whenever it compiles a task for a cluster: plain, mapped or dynamic
+        require_shared(self._called, self._shared_settings)
+        config: dict[str, str] | None = super().get_config(settings)
+        return config
+
+    @property
+    def _called(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+    @property
+    def _shared_settings(self) -> dict[str, Any]:
+        return {name: getattr(self.config, name, None) for name in self.shared_urls}
 
     @property
     def lhs(self) -> str:

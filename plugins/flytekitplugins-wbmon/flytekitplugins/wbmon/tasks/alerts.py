@@ -92,6 +92,8 @@ class DegradationAlert(Node[AlertSettings]):
             is of another type or out of range. At night, if the state file is another monitor's.
     """
 
+    shared_urls = ("state_uri",)
+
     def __init__(
         self,
         name: str,

@@ -63,6 +63,8 @@ class CompactPredictionLog(Node[CompactionSettings]):
         ConfigError: If a number is out of range.
     """
 
+    shared_urls = ("destination",)
+
     def __init__(
         self,
         name: str,

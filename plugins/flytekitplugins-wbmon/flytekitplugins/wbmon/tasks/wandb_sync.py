@@ -65,6 +65,8 @@ class SyncOfflineRuns(Node[SyncSettings]):
             `flytekit.Secret`.
     """
 
+    shared_urls = ("offline_store",)
+
     def __init__(
         self,
         name: str,

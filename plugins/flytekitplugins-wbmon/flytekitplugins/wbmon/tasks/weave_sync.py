@@ -78,6 +78,8 @@ class ReplayToWeave(Node[ReplaySettings]):
         ConfigError: If `rate` is out of range, or `secret` is not a `flytekit.Secret`.
     """
 
+    shared_urls = ("offline_store",)
+
     def __init__(  # noqa: PLR0913 - where from, where to, and how much
         self,
         name: str,
@@ -194,6 +196,8 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
     Raises:
         ConfigError: If `secret` is not a `flytekit.Secret`.
     """
+
+    shared_urls = ("offline_store",)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.flyte import internals, local_cache
 from flytekitplugins.wbmon.flyte.carried_decorators import note_decorator
 from flytekitplugins.wbmon.flyte.id_inputs import check_inputs
 from flytekitplugins.wbmon.flyte.secrets import with_secret
+from flytekitplugins.wbmon.flyte.shared_urls import Urls
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.settings import (
     DEFAULT_API_HOST,
@@ -140,6 +141,11 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
 
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_trace(self.settings, task=task, inputs=inputs)
+
+    @property
+    def _shared_urls(self) -> Urls:
+        run, call_log = self.settings.run, self.settings.call_log
+        return {"offline_store": run.offline_store, "call_log": call_log} if run.enabled else {}
 
     def _outputs(self, outputs: Any, function: Callable[..., Any]) -> Any:
         """Convert the outputs to types that Flyte accepts, and publish evaluations among them."""
