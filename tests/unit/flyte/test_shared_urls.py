@@ -123,6 +123,13 @@ def test_a_node_is_refused_when_it_is_registered(setting: str) -> None:
     registered(make("file:///mnt/x"))
 
 
+def test_a_mapped_node_is_refused_as_well() -> None:
+    ask = SETTINGS_OF_NODES["answer_store "]
+    with pytest.raises(ConfigError, match=r"AnswerPrompts 't.answers' must have answer_store"):
+        registered(map_task(ask("out/answers")))
+    registered(map_task(ask(BUCKET)))
+
+
 @pytest.mark.parametrize("setting", SETTINGS_OF_NODES)
 def test_a_node_of_an_older_package_is_refused_in_the_pod_before_it_works(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

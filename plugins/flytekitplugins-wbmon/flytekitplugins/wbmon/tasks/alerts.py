@@ -77,8 +77,8 @@ class DegradationAlert(Node[AlertSettings]):
         name: The task's name.
         rules: One rule or more, with different titles.
         channels: Channels in addition to the W&B run; they need the extra `notify`.
-        state_uri: The state file, `….json`, of this node alone: a path that all pods share, or an
-            fsspec URL. Without it each window is evaluated alone, and a lasting fault is reported
+        state_uri: The state file, `….json`, of this node alone: an fsspec URL (`file://` for a disk
+            that all pods mount), outside a cluster also a path. Without it each window is evaluated alone, and a lasting fault is reported
             every time.
         remind_after: Time after which an alert that keeps firing is sent again; never if None.
         keep_nights: Number of windows on the page, which volumes are compared with, too.
