@@ -193,6 +193,21 @@ def task_of_function(is_function: Callable[[Any], bool]) -> Any:
     return next((task for task, function in functions if is_function(function)), None)
 
 
+def module_of_main(thing: Any) -> str:
+    """The module that flytekit takes a function or class of `__main__` for; empty in a notebook.
+
+    Fallback: empty, and the caller refuses it.
+    """
+    try:
+        from flytekit.core.tracker import extract_task_module
+
+        _, module, _, file = extract_task_module(thing)
+    except (ImportError, TypeError, ValueError, OSError):
+        return ""
+    # `python -c` and the standard input have no file
+    return module if os.path.isfile(file) else ""  # noqa: PTH113
+
+
 def interface_of(function: Function, documented: Any) -> Any:
     """The interface of a task, from a function's annotations and docstring.
 

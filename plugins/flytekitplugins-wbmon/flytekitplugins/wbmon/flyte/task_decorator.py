@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.id_inputs import input_types
 from flytekitplugins.wbmon.flyte.internals import task_of_function
+from flytekitplugins.wbmon.flyte.main_module import found_as_its_function
 from flytekitplugins.wbmon.flyte.shared_urls import (
     Urls,
     require_shared_in_pod,
@@ -115,14 +116,14 @@ class TaskDecorator:
                 with self._checked_context(name, _by_name(function, args, kwargs)):
                     return self._outputs(await function(*args, **kwargs), function)
 
-            return run_coroutine
+            return found_as_its_function(run_coroutine)
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             with self._checked_context(name, _by_name(function, args, kwargs)):
                 return self._outputs(function(*args, **kwargs), function)
 
-        return run
+        return found_as_its_function(run)
 
 
 class TaskAttributes(dict[str, Any]):

@@ -24,6 +24,7 @@ from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.flyte.internals import interface_of
+from flytekitplugins.wbmon.flyte.main_module import module_in_pod
 from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
@@ -166,15 +167,17 @@ class NodeResolver(TaskResolverMixin):
         """The class, name, configuration and decorators of a node as container arguments."""
         if not isinstance(t, Node):
             raise ConfigError(f"NodeResolver resolves nodes of this package, got {type(t)}")
-        if "<locals>" in type(t).__qualname__:
+        module = module_in_pod(type(t))
+        if "<locals>" in type(t).__qualname__ or not module:
             raise ConfigError(
-                f"the class of node {t.name!r} must not be defined inside a function, where a pod "
-                f"cannot find it, got {type(t).__qualname__}; move it to the module"
+                f"the class of node {t.name!r} must not be defined inside a function or a "
+                f"notebook, where a pod cannot find it, got {type(t).__qualname__}; move it to a "
+                "module"
             )
         tracking = tracking_of(t)
         return [
             "node",
-            f"{type(t).__module__}:{type(t).__qualname__}",
+            f"{module}:{type(t).__qualname__}",
             "name",
             t.name,
             "config",
