@@ -17,7 +17,6 @@ STORE = os.environ.get("WBMON_OFFLINE_STORE", "/tmp/wandb-offline")  # noqa: S10
 sync = SyncOfflineRuns(
     "wandb.sync_offline",
     secret=Secret(group="wandb", key="api_key"),
-    api_host=os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"),
     offline_store=STORE,
 )
 

@@ -98,7 +98,7 @@ def _config_with_link(
     link = {
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
-        "host": settings.host,
+        "host": settings.resolved_host,
         "id": settings.id if fixed_id else None,
     }
     config |= {name: value for name, value in link.items() if value}

@@ -73,7 +73,7 @@ def run_url(settings: RunSettings, run_id: str) -> str:
         return ""
     # `safe=""`: a slash in a name must not start another part of the path
     path = "/".join(quote(part, safe="") for part in (entity, project, "runs", run_id))
-    return f"{settings.host.rstrip('/')}/{path}"
+    return f"{settings.resolved_host}/{path}"
 
 
 def _read_config(config: Any) -> Any:
