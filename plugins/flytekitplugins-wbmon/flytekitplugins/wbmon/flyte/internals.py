@@ -23,7 +23,8 @@ from typing import Any, get_type_hints
 from flytekit import FlyteContextManager
 from flytekit.extend import Interface
 
-_LOCAL_EXECUTION = "local"
+# without a name in a process that a local Elastic task has started, which looks like a pod
+_LOCAL_EXECUTIONS = ("local", "")
 _NOT_BESIDE_WEAVE = "local caching fails if weave is installed beside it"
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def running_task() -> RunningTask | None:
         if params is None or state is None or state.mode is None:
             return None
         # before 1.16 a dynamic task looks the same here and in a pod but for its execution
-        is_local = state.is_local_execution() or params.execution_id.name == _LOCAL_EXECUTION
+        is_local = state.is_local_execution() or params.execution_id.name in _LOCAL_EXECUTIONS
         return RunningTask(params=params, is_local=is_local)
     except AttributeError:
         _say_once("the mode of an execution", "a local task looks like a script")

@@ -59,8 +59,8 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
             and inputs of the task, such as `{inputs.region}`. `{date}` is the one date among the
             inputs (`{date:%Y%m}` formats it, in UTC); `{inputs.night:%Y%m}` says which of several.
             Without a date, or if it is None, it is the day on which the pod starts, which is not
-            that of a backfilled night. If None, `{execution}-{node}-{attempt}` in a pod; elsewhere
-            W&B chooses the id.
+            that of a backfilled night. If None, the name of the pod, `{execution}-{node}-{attempt}`
+            or its hash if that has more than 50 characters; outside a pod W&B chooses the id.
         host: URL of the W&B pages; None for WANDB_APP_URL, or the pages that belong to the API.
             The link in the Flyte console is made when the task is registered, with the
             environment of that machine.

@@ -51,7 +51,7 @@ def init_arguments(
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
         "id": run_id,
-        "group": given.get("group") or identity.execution or None,
+        "group": given.get("group") or identity.group or None,
         "job_type": given.get("job_type") or identity.task_name or None,
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),

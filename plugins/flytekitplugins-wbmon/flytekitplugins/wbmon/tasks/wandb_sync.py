@@ -157,9 +157,9 @@ class BestRun(NamedTuple):
 class TagBest(Node[TagSettings]):
     """Tag the best run of a group in W&B, and remove the tag from all others.
 
-    The runs of one execution form a group by default. After a mapped sweep the node therefore finds
-    the best setting. Place it after the sweep, and after `SyncOfflineRuns` if runs may be in an
-    offline store.
+    The runs of one execution, and of those that an eager one begins, form a group by default. After
+    a mapped sweep the node therefore finds the best setting. Place it after the sweep, and after
+    `SyncOfflineRuns` if runs may be in an offline store.
 
     Args:
         name: Name of the task.
@@ -207,7 +207,7 @@ class TagBest(Node[TagSettings]):
         """Tag the best run of a group.
 
         Args:
-            group: Name of the group; if empty, the running execution.
+            group: Name of the group; if empty, that of the running execution.
             among: Ids of the runs to compare, if the group also has older runs; None for all.
 
         Returns:
@@ -225,7 +225,7 @@ class TagBest(Node[TagSettings]):
             WandbApi(api_host, require_api_key(settings.secret, api_host=api_host)),
             entity=settings.entity,
             project=settings.project,
-            group=group or current_identity().execution,
+            group=group or current_identity().group,
             metric=settings.metric,
             mode=settings.mode,
             tag=settings.tag,

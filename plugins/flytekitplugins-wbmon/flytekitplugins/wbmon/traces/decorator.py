@@ -39,7 +39,7 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         entity: W&B user or team.
         secret: A `flytekit.Secret` with the W&B key, or a callable that returns it.
         id: Thread id of the traces, or a template as for `wandb_init`; in a pod
-            `{execution}-{node}-{attempt}` by default.
+            the name of the pod by default.
         host: URL of the W&B pages, as for `wandb_init`.
         api_host: URL of the W&B API, as for `wandb_init`.
         trace_host: URL of the trace server; by default WF_TRACE_SERVER_URL, or the one that
