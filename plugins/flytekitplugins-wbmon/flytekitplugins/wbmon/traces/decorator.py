@@ -14,8 +14,6 @@ from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.flyte.shared_urls import Urls
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.settings import (
-    DEFAULT_API_HOST,
-    DEFAULT_HOST,
     RunSettings,
     by_position,
 )
@@ -42,10 +40,11 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         entity: W&B user or team.
         secret: A `flytekit.Secret` with the W&B key, or a callable that returns it.
         id: Thread id of the traces, or a template as for `wandb_init`; in a pod
-            `{execution}-{node}-{attempt}` by default.
-        host: URL of the W&B pages.
-        api_host: URL of the W&B API.
-        trace_host: URL of the trace server; by default the one that belongs to `api_host`.
+            the name of the pod by default.
+        host: URL of the W&B pages, as for `wandb_init`.
+        api_host: URL of the W&B API, as for `wandb_init`.
+        trace_host: URL of the trace server; by default WF_TRACE_SERVER_URL, or the one that
+            belongs to the API. The variable does not apply if WANDB_BASE_URL names another API.
         delivery_timeout_s: Maximum seconds by which delivery may prolong the task.
         offline_store: URL of the folder for traces that could not be delivered; in a pod by default
             below the task's raw output prefix.
@@ -74,8 +73,8 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         entity: str | None = None,
         secret: Secret | Callable[[], str] | None = None,
         id: str | None = None,  # noqa: A002 - wandb's name
-        host: str = DEFAULT_HOST,
-        api_host: str = DEFAULT_API_HOST,
+        host: str | None = None,
+        api_host: str | None = None,
         *,
         trace_host: str = "",
         delivery_timeout_s: float = 30.0,
