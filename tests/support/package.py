@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 from flyteidl.admin.launch_plan_pb2 import LaunchPlan
 from flyteidl.admin.task_pb2 import TaskSpec
 from flyteidl.admin.workflow_pb2 import WorkflowSpec
 
 from support.environment import BIN, ROOT, clean_environment
+
+Entity = TypeVar("Entity", TaskSpec, WorkflowSpec, LaunchPlan)
 
 
 class PackagingError(AssertionError):
@@ -24,11 +27,19 @@ class PackagingError(AssertionError):
 
 @dataclass(frozen=True)
 class Package:
-    """What a cluster registers: the compiled entities of a project, by name."""
+    """What a cluster registers: the compiled entities of a project, by name.
+
+    Attributes:
+        tasks: The tasks.
+        workflows: The workflows.
+        launch_plans: The launch plans, the default ones too.
+        ambiguous: Names that two different entities of one kind have, of which one is above.
+    """
 
     tasks: dict[str, TaskSpec] = field(default_factory=dict)
     workflows: dict[str, WorkflowSpec] = field(default_factory=dict)
     launch_plans: dict[str, LaunchPlan] = field(default_factory=dict)
+    ambiguous: set[str] = field(default_factory=set)
 
 
 def package(
@@ -99,11 +110,16 @@ def load_package(archive: Path) -> Package:
             kind = member.name.removesuffix(".pb").rpartition("_")[2]
             if kind == "1":
                 task = TaskSpec.FromString(data)
-                found.tasks[task.template.id.name] = task
+                _add(found, found.tasks, task.template.id.name, task)
             elif kind == "2":
                 workflow = WorkflowSpec.FromString(data)
-                found.workflows[workflow.template.id.name] = workflow
+                _add(found, found.workflows, workflow.template.id.name, workflow)
             else:
                 plan = LaunchPlan.FromString(data)
-                found.launch_plans[plan.id.name] = plan
+                _add(found, found.launch_plans, plan.id.name, plan)
     return found
+
+
+def _add(found: Package, those: dict[str, Entity], name: str, entity: Entity) -> None:
+    if those.setdefault(name, entity) != entity:
+        found.ambiguous.add(name)

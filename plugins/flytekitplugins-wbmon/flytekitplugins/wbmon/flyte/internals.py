@@ -24,7 +24,8 @@ from flytekit import FlyteContextManager
 from flytekit.extend import Interface
 from flytekit.models.literals import Literal
 
-_LOCAL_EXECUTION = "local"
+# without a name in a process that a local Elastic task has started, which looks like a pod
+_LOCAL_EXECUTIONS = ("local", "")
 _NOT_BESIDE_WEAVE = "local caching fails if weave is installed beside it"
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def running_task() -> RunningTask | None:
         if params is None or state is None or state.mode is None:
             return None
         # before 1.16 a dynamic task looks the same here and in a pod but for its execution
-        is_local = state.is_local_execution() or params.execution_id.name == _LOCAL_EXECUTION
+        is_local = state.is_local_execution() or params.execution_id.name in _LOCAL_EXECUTIONS
         return RunningTask(params=params, is_local=is_local)
     except AttributeError:
         _say_once("the mode of an execution", "a local task looks like a script")
@@ -181,16 +182,37 @@ def task_of_function(is_function: Callable[[Any], bool]) -> Any:
 
     Fallback: None, and the log says what to do.
     """
-    try:
-        from flytekit.core.context_manager import FlyteEntities
-
-        made = list(FlyteEntities.entities)
-    except (ImportError, AttributeError, TypeError):
-        _say_once("the list of tasks", "put the decorator above @task, not below")
-        return None
-    # the newest first: the task in question was made a moment ago
-    functions = ((each, getattr(each, "task_function", None)) for each in reversed(made))
+    made = _newest_tasks("put the decorator above @task, not below")
+    functions = ((each, getattr(each, "task_function", None)) for each in made)
     return next((task for task, function in functions if is_function(function)), None)
+
+
+def module_of_main(thing: Any) -> str:
+    """The module that flytekit takes a function or class of `__main__` for; empty in a notebook.
+
+    Fallback: empty, and the caller refuses it.
+    """
+    try:
+        from flytekit.core.tracker import extract_task_module
+
+        _, module, _, file = extract_task_module(thing)
+    except (ImportError, TypeError, ValueError, OSError):
+        return ""
+    # `python -c` and the standard input have no file
+    return module if os.path.isfile(file) else ""  # noqa: PTH113
+
+
+def requested_secrets() -> tuple[Any, ...]:
+    """The secrets that the running task has requested from Flyte.
+
+    Fallback: none.
+    """
+    running = running_task()
+    name = getattr(running and running.params.task_id, "name", None)
+    made = _newest_tasks("a missing secret is called one that was not requested")
+    task = next((each for each in made if getattr(each, "name", None) == name), None)
+    context = getattr(task, "security_context", None)
+    return tuple(getattr(context, "secrets", None) or ())
 
 
 def interface_of(function: Function, documented: Any) -> Any:
@@ -240,6 +262,17 @@ def open_local_cache_by(make: Callable[[str], Any]) -> None:
         cache._initialized = True  # noqa: SLF001 - no public way
 
     cache.initialize = staticmethod(initialize)
+
+
+def _newest_tasks(consequence: str) -> list[Any]:
+    """The tasks of this process, the newest first; none if flytekit keeps no list."""
+    try:
+        from flytekit.core.context_manager import FlyteEntities
+
+        return list(reversed(FlyteEntities.entities))
+    except (ImportError, AttributeError, TypeError):
+        _say_once("the list of tasks", consequence)
+        return []
 
 
 def _plain_interface(function: Function) -> Any:
