@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.flyte.identity import (
     run_id,
 )
 from support.in_process import pod_context
-from support.pod import EXECUTION, Place
+from support.place import EXECUTION, Place
 
 AT = datetime(2026, 3, 9, 23, 30, tzinfo=timezone.utc)
 POD = TaskIdentity(
@@ -82,8 +82,9 @@ def test_ids_differ_by_node_shard_and_attempt(
     tmp_path: Path, linked: bool, env: dict[str, str]
 ) -> None:
     places = [
-        Place(node=node, attempt=attempt, shard=shard)
-        for node in ("n0", "n1", "n2-0-dn0")
+        Place(node=node, attempt=attempt, shard=shard, within=within)
+        for node in ("n0", "n1", "dn0")
+        for within in (None, Place(node="n2"), Place(node="n2", attempt=1))
         for shard in (None, 0, 1)
         for attempt in (0, 1)
     ]
