@@ -56,12 +56,12 @@ def remote(folder: Path, *, interactive: bool = False) -> Iterator[tuple[FlyteRe
         default_domain=DOMAIN,
         interactive_mode_enabled=interactive,
     )
-    flyte._client = registry
 
     def upload_file(path: Path, *_: Any, **__: Any) -> tuple[bytes, str]:
         return b"digest", str(shutil.copy(path, folder))
 
     with (
+        mock.patch.object(FlyteRemote, "client", registry),
         mock.patch.object(flyte, "upload_file", upload_file),
         mock.patch.object(flyte, "fetch_workflow"),
         mock.patch.object(flyte, "fetch_task"),

@@ -12,10 +12,10 @@ from flytekitplugins.wbmon import DriftCheck, DriftReport, Profile
 @task
 def profile(seed: int) -> Profile:
     """A profile of 500 rows."""
-    from flytekitplugins.wbmon.monitor.profile import profile_table
+    from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 
     rng = np.random.default_rng(seed)
-    return profile_table(pd.DataFrame({"amount": rng.normal(0, 1, 500)}))
+    return profile_data(pd.DataFrame({"amount": rng.normal(0, 1, 500)}))
 
 
 drift = DriftCheck("elsewhere.drift")

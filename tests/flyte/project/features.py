@@ -80,7 +80,8 @@ def check_elsewhere(reference: Profile, current: Profile) -> DriftReport:
 def referring(seed: int) -> DriftReport:
     """Our records to and from what others have registered."""
     reference = profile_elsewhere(seed=seed)
-    return check_elsewhere(reference=reference, current=profile(data=window(seed=2)))
+    current = profile(data=window(seed=2), like=reference)
+    return check_elsewhere(reference=reference, current=current)
 
 
 plan = LaunchPlan.get_or_create(
