@@ -12,7 +12,6 @@ import asyncio
 import math
 from typing import NamedTuple
 
-import openai
 from flytekit import task, workflow
 
 from workflows import llm_app
@@ -63,6 +62,8 @@ def find_capacity(search: Search, group: str) -> Capacity:
 
 async def measure(rate: float, search: Search) -> Load:
     """Send the load, after a second of warm-up, and judge the replies."""
+    import openai
+
     known = llm_app.client()
     async with openai.AsyncOpenAI(
         base_url=known.base_url,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -75,14 +74,12 @@ def _write(load: Load) -> str:
 
 def untag_earlier(loads: Sequence[Load], group: str) -> None:
     """Take the tag from the best run of an earlier search, where a group is used again."""
-    api_host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     node = TagBest(
         "llm.capacity.best",
         project=PROJECT,
         entity=ENTITY,
         metric="capacity/held_rate",
         secret=KEY,
-        api_host=api_host,
     )
     best = best_rate(loads)
     ids = [load.run_id for load in loads if load.rate == best]

@@ -7,8 +7,10 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import openai
+if TYPE_CHECKING:
+    import openai
 
 
 @dataclass
@@ -39,6 +41,8 @@ async def send(
 
 
 async def _reply(client: openai.AsyncOpenAI, model: str, due: float) -> Reply:
+    import openai
+
     reply = Reply(time.perf_counter() - due, math.nan)
     asked = [{"role": "user", "content": "What is the capital of France?"}]
     try:

@@ -5,7 +5,6 @@ pyflyte run workflows/on_call.py on_call_night --kickoff 2026-02-13
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 
 from flytekit import CronSchedule, Email, LaunchPlan, Secret, conditional, task, workflow
@@ -28,9 +27,10 @@ from flytekitplugins.wbmon import (
 from workflows import reference_profile as fixed
 from workflows.payments import payments_window
 from workflows.payments_model import score_payments
+from workflows.shared import shared
 
-STATE = os.environ.get("WBMON_STATE", "out/state")
-"""The folder of the state files; in a cluster an s3:// folder that every pod can reach."""
+STATE = shared("state")
+"""The folder of the state files."""
 
 OWNER, RUNBOOK = "payments team", "https://wiki.example.com/payments-monitor"
 ON_CALL = Channel(name="on-call", secret=Secret(group="alerts", key="on_call"), min_severity="warn")

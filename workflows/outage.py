@@ -17,6 +17,8 @@ from flytekit import task
 from flytekitplugins.wbmon import SyncOfflineRuns, current_run, wandb_init
 
 STORE = Path("out/offline").resolve()
+# everything is on this machine, as the W&B is that stands in
+STORE_URL = STORE.as_uri()
 PORT = 8237
 HOST = f"http://127.0.0.1:{PORT}"
 KEY = "loopback" * 5
@@ -28,7 +30,7 @@ tracked = wandb_init(
     host=HOST,
     api_host=HOST,
     delivery_timeout_s=5,
-    offline_store=str(STORE),
+    offline_store=STORE_URL,
 )
 
 
@@ -45,7 +47,7 @@ def work(rows: int) -> int:
 
 
 sync = SyncOfflineRuns(
-    "outage.sync", secret=None, host=HOST, api_host=HOST, offline_store=str(STORE)
+    "outage.sync", secret=None, host=HOST, api_host=HOST, offline_store=STORE_URL
 )
 
 

@@ -1,11 +1,11 @@
 """The night after a day of serving: segments, Parquet, profile, drift, performance, decision.
 
-Serve something first: `make demo-serving` does, and runs this over what was logged.
+Serve something first: `make demo-serving` does, and runs this over what was logged. The log is
+`log/` of the folder that `WBMON_SHARED` names.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from typing import NamedTuple
 
@@ -35,8 +35,9 @@ from flytekitplugins.wbmon import (
     wandb_init,
 )
 from workflows.digits import digits_reference_window
+from workflows.shared import shared
 
-LOG = os.environ.get("WBMON_LOG", "out/serving/log")
+LOG = shared("log")
 KEY = Secret(group="wandb", key="api_key")
 PIXELS = tuple(f"feature.pixel_{row}_{column}" for row in range(8) for column in range(8))
 LOGGED = (*PIXELS, "prediction", "score")
@@ -123,7 +124,8 @@ def drift_by_tenant(reference: Profile, predictions: StructuredDataset) -> dict[
     """
     from flytekitplugins.wbmon.monitor.drift.series import drift_series
 
-    rows = predictions.open(pd.DataFrame).all()[[*LOGGED, "tenant"]]
+    # the columns of the reference are looked for; a day without requests has none, and no tenant
+    rows = predictions.open(pd.DataFrame).all()
     series = drift_series(rows, like=reference, segment="tenant", rule=rule)
     return {each.segment: f"{each.report.verdict}: {each.report.reason}" for each in series.windows}
 
@@ -144,7 +146,13 @@ def serving_night(at: datetime) -> WindowSummary:
     promised = objectives(windows=done.windows)
     checked = drift(reference=reference, current=profile(data=labelled.data, like=reference))
     measured = performance(data=labelled.data, baseline=baseline.report)
-    decided = alert(drift=checked.report, performance=measured.report, slo=promised.report, at=at)
+    decided = alert(
+        drift=checked.report,
+        performance=measured.report,
+        slo=promised.report,
+        prediction_log=done.report,
+        at=at,
+    )
     return WindowSummary(
         decision=decided.decision,
         fired=decided.fired,

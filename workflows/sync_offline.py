@@ -5,20 +5,16 @@ pyflyte run workflows/sync_offline.py sync_offline
 
 from __future__ import annotations
 
-import os
-
 from flytekit import CronSchedule, LaunchPlan, Secret, workflow
 
 from flytekitplugins.wbmon import SyncOfflineRuns
-
-# the folder that the tracked tasks name as their offline_store
-STORE = os.environ.get("WBMON_OFFLINE_STORE", "/tmp/wandb-offline")  # noqa: S108 - for a first try
+from workflows.shared import shared
 
 sync = SyncOfflineRuns(
     "wandb.sync_offline",
     secret=Secret(group="wandb", key="api_key"),
-    api_host=os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"),
-    offline_store=STORE,
+    # what the tracked tasks name as theirs; if they name none, the raw output prefix of the project
+    offline_store=shared("offline"),
 )
 
 

@@ -53,7 +53,7 @@ def _day(title: str, *, scanner_breaks: bool) -> bool:
     with _server() as url:
         counts = send(url, n=N_REQUESTS, scanner_breaks=scanner_breaks)
     console.print(f"answers by status: {dict(sorted(counts.items()))}")
-    os.environ["WBMON_LOG"] = str(HOME / "log")
+    os.environ["WBMON_SHARED"] = str(HOME)
     from workflows.serving_nightly import serving_night
 
     night = serving_night(at=datetime.now(timezone.utc) + timedelta(days=1))

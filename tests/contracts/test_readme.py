@@ -13,7 +13,6 @@ import joblib
 import pandas as pd
 import pytest
 from flytekit.types.file import FlyteFile
-from flytekit.types.structured import StructuredDataset
 from sklearn.linear_model import LogisticRegression
 
 from flytekitplugins.wbmon import check_performance, profile_data
@@ -39,24 +38,25 @@ def as_module(text: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleT
 def test_the_nightly_check_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    text = BLOCKS[0].replace("s3://monitors", str(tmp_path))
-    module = as_module(text, tmp_path / "readme_nightly.py", monkeypatch)
     past = generate_payments(-1)
     model = LogisticRegression(max_iter=1_000).fit(past[FEATURES], past["fraud"])
-    joblib.dump(model, tmp_path / "model.joblib")
+    joblib.dump(model, tmp_path / "payments.joblib")
     past["p_fraud"] = model.predict_proba(past[FEATURES])[:, 1]
-    columns = [*FEATURES, "fraud", "p_fraud"]
-    past[columns].to_parquet(tmp_path / "past.parquet")
+    past = past[[*FEATURES, "fraud", "p_fraud"]]
+    reference = profile_data(past)
+    reference.save(tmp_path / "payments.wbmon-profile")
+    baseline = check_performance(past, task="classification", label="fraud", prediction="p_fraud")
+    baseline.save(tmp_path / "payments.wbmon-performancereport")
+    (tmp_path / "2026-02-02").mkdir()
     generate_payments(0, fault="unit_change")[[*FEATURES, "fraud"]].to_parquet(
-        tmp_path / "night.parquet"
+        tmp_path / "2026-02-02" / "0.parquet"
     )
+    text = re.sub("s3://(monitors|payments)", str(tmp_path), BLOCKS[0])
+    module = as_module(text, tmp_path / "readme_nightly.py", monkeypatch)
     fired = module.nightly(
-        data=StructuredDataset(uri=str(tmp_path / "night.parquet"), file_format="parquet"),
-        model=FlyteFile(str(tmp_path / "model.joblib")),
-        reference=profile_data(tmp_path / "past.parquet"),
-        baseline=check_performance(
-            past, task="classification", label="fraud", prediction="p_fraud"
-        ),
+        model=FlyteFile(str(tmp_path / "payments.joblib")),
+        reference=reference,
+        baseline=baseline,
         kickoff=datetime(2026, 2, 3, tzinfo=timezone.utc),
     )
     assert fired is True

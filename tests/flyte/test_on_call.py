@@ -66,7 +66,7 @@ def nights(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         host = f'resume="allow", api_host="{server.url}",'
         image = workflows_image(folder / "image", "on_call", but=('resume="allow",', host))
         state = store.url("state")
-        compiled = package(image, ["workflows.on_call"], env={"WBMON_STATE": state})
+        compiled = package(image, ["workflows.on_call"], env={"WBMON_SHARED": store.root})
         with pytest.MonkeyPatch.context() as patch:
             # flytekit's local cache outlives the temporary files that it points to
             patch.setenv("FLYTE_LOCAL_CACHE_ENABLED", "false")

@@ -52,7 +52,7 @@ def propeller(
 def test_traces_say_which_execution_they_are_of(
     propeller: Propeller, pod_server: WeaveServer, tmp_path: Path
 ) -> None:
-    inputs = to_literals({"question": "hello", "call_log": str(tmp_path / "none")})
+    inputs = to_literals({"question": "hello", "call_log": (tmp_path / "none").as_uri()})
     outputs = propeller.workflow("traced.night", inputs)
 
     assert from_literals(outputs, {"o0": str, "o1": int}) == {"o0": "HELLO", "o1": 0}
@@ -69,7 +69,7 @@ def test_in_an_outage_the_traces_wait_in_the_bucket(
 ) -> None:
     pod_server.calls.clear()
     pod_server.stop()
-    inputs = to_literals({"question": "hello", "call_log": str(tmp_path / "none")})
+    inputs = to_literals({"question": "hello", "call_log": (tmp_path / "none").as_uri()})
     propeller.workflow("traced.night", inputs)
     assert pod_server.calls == {}
     kept = [path for path in local_store.files() if path.endswith("manifest.json")]

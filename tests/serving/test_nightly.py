@@ -7,10 +7,13 @@ import subprocess
 import sys
 import textwrap
 from contextlib import suppress
+from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon import CompactPredictionLog, profile_data
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 from support.environment import ROOT, SOURCE, clean_environment
 from workflows.digits import digit_rows
@@ -56,7 +59,7 @@ def test_a_missed_objective_fires_an_alert_of_the_night(tmp_path: Path) -> None:
         env={
             **clean_environment(home=tmp_path),
             "PYTHONPATH": f"{SOURCE}:{ROOT}",
-            "WBMON_LOG": str(tmp_path / "log"),
+            "WBMON_SHARED": str(tmp_path),
             "WANDB_DIR": str(tmp_path),
         },
         capture_output=True,
@@ -74,3 +77,15 @@ def test_a_missed_objective_fires_an_alert_of_the_night(tmp_path: Path) -> None:
     assert told["alerts"]["performance.accuracy worse than baseline"][0] == "ok"
     assert (told["fired"], told["severity"]) == (True, "error")
     assert told["numbers"]["slo/available/burn_rate"] == pytest.approx(5.0)
+
+
+def test_a_day_without_a_request_has_no_tenant_and_every_finding(tmp_path: Path) -> None:
+    night = import_module("workflows.serving_nightly")
+    log = CompactPredictionLog("t.quiet", destination=str(tmp_path / "log"), service="digits")
+    day = log(at=datetime(2026, 3, 2, tzinfo=timezone.utc))
+    assert day.report.unmeasured == "no row of digits on 2026-03-01"
+    rows = digit_rows(0, 100)
+    labels = rows.pop("label")
+    rows = rows.add_prefix("feature.").assign(prediction=labels, score=0.99)
+    reference = profile_data(rows, columns=night.LOGGED)
+    assert night.drift_by_tenant(reference=reference, predictions=day.predictions) == {}

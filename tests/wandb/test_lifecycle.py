@@ -62,7 +62,7 @@ def test_in_a_pod_the_run_says_where_it_comes_from(folder: Path) -> None:
     assert logged.tags == ["nightly"]
     assert logged.config["depth"] == 3
     assert logged.config["flyte"]["node"] == "n2"
-    assert f"https://wandb.ai/ops/payments/runs/{logged.id}" in decks["W&B run"]
+    assert f"http://127.0.0.1:9/ops/payments/runs/{logged.id}" in decks["W&B run"]
     assert folder not in where.parents
 
 

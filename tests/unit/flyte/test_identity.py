@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from flyteidl.admin.task_pb2 import TaskSpec
 from flytekit import FlyteContextManager
+from flytekit.bin.entrypoint import setup_execution
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +25,7 @@ from flytekitplugins.wbmon.flyte.identity import (
 )
 from support.in_process import pod_context
 from support.place import EXECUTION, Place
+from support.pod import pod_environment
 
 AT = datetime(2026, 3, 9, 23, 30, tzinfo=timezone.utc)
 POD = TaskIdentity(
@@ -43,11 +49,7 @@ def test_outside_of_a_task_the_identity_is_local_and_the_id_is_left_to_wandb() -
 
 
 def test_in_a_pod_everything_that_flyte_says_is_known(tmp_path: Path) -> None:
-    env = {
-        "FLYTE_INTERNAL_IMAGE": "registry/image:1",
-        "FLYTE_INTERNAL_EXECUTION_LAUNCHPLAN": "p:d:nightly",
-    }
-    with pod_context(tmp_path, place=Place(node="n2", attempt=3), task="wf.train", env=env):
+    with pod_context(tmp_path, place=Place(node="n2", attempt=3), task="wf.train"):
         block = current_identity("wf.train").to_config()
     assert block.pop("execution_url").endswith("/nodeId/n2/nodes")
     assert block == {
@@ -56,12 +58,10 @@ def test_in_a_pod_everything_that_flyte_says_is_known(tmp_path: Path) -> None:
         "project": "flytesnacks",
         "domain": "development",
         "workflow": "workflow",
-        "launch_plan": "nightly",
         "task": "wf.train",
         "version": "v1",
         "node": "n2",
         "attempt": 3,
-        "image": "registry/image:1",
     }
 
 
@@ -98,6 +98,49 @@ def test_ids_differ_by_node_shard_and_attempt(
     ]
     assert len(set(ids)) == len(places)
     assert ids == again
+
+
+@given(
+    execution=st.from_regex(r"[a-z][a-z0-9-]{0,62}", fullmatch=True),
+    nodes=st.lists(st.from_regex(r"d?n[0-9]{1,3}|[a-z-]{1,20}", fullmatch=True), min_size=1),
+    attempt=st.integers(0, 120),
+    shard=st.none() | st.integers(0, 5000),
+    host=st.sampled_from(["", "ip-10-0-0-1"]),
+)
+def test_the_id_is_the_name_of_the_pod_wherever_it_stands(
+    execution: str, nodes: list[str], attempt: int, shard: int | None, host: str
+) -> None:
+    place: Place | None = None
+    for node in nodes:
+        place = Place(node=node, execution=execution, within=place)
+    assert place is not None
+    place = replace(place, attempt=attempt, shard=shard)
+    spec = TaskSpec()
+    spec.template.config["link_type"] = "wandb-execution-id"
+    env = {**pod_environment(spec, place), **({"HOSTNAME": host} if host else {})}
+    with mock.patch.dict(os.environ, env), setup_execution(raw_output_data_prefix="raw"):
+        assert run_id(current_identity("wf.train")) == place.pod_name
+
+
+def test_an_execution_that_an_eager_one_begins_is_of_its_group(tmp_path: Path) -> None:
+    with pod_context(tmp_path):
+        assert current_identity().group == EXECUTION
+        assert "root" not in current_identity().to_config()
+    with pod_context(tmp_path, env={"_F_EE_ROOT": "a1b2c3"}):
+        identity = current_identity()
+    assert (identity.group, identity.execution) == ("a1b2c3", EXECUTION)
+    assert identity.to_config()["root"] == "a1b2c3"
+    assert run_id(identity) == Place().pod_name
+
+
+def test_a_process_of_a_local_elastic_task_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLYTE_INTERNAL_EXECUTION_ID", raising=False)
+    # what kfpytorch does in each of them
+    with setup_execution(raw_output_data_prefix="raw"):
+        identity = current_identity("wf.train")
+    assert identity.is_local
+    assert run_id(identity) is None
+    assert run_id(identity, suffix="-r1") is None
 
 
 def test_a_mode_of_none_is_not_a_pod() -> None:
@@ -154,7 +197,9 @@ def test_every_id_is_allowed_short_and_stable(execution: str, node: str, attempt
 
 def test_long_ids_that_differ_only_at_the_end_stay_different() -> None:
     names = ["e" * 90 + end for end in ("a", "b")]
-    first, second = (run_id(TaskIdentity(is_local=False, execution=name)) for name in names)
+    pods = [TaskIdentity(is_local=False, execution=name) for name in names]
+    assert run_id(pods[0]) != run_id(pods[1])
+    first, second = (run_id(pod, "{execution}") for pod in pods)
     assert first != second
     assert first is not None
     assert len(first) == MAX_ID_LENGTH

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from flytekit import PythonFunctionTask, Secret, map_task, task
-from flytekit.core import context_manager, interface, local_cache
+from flytekit.core import context_manager, interface, local_cache, tracker
 from flytekit.core.array_node_map_task import ArrayNodeMapTask
 from flytekit.core.base_task import Task
 from flytekit.core.context_manager import ExecutionState
@@ -22,7 +22,9 @@ from flytekit.core.python_auto_container import PythonAutoContainerTask
 from flytekit.models.security import SecurityContext
 
 from flytekitplugins.wbmon import DriftCheck, PerformanceCheck, ProfileData
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte import internals
+from flytekitplugins.wbmon.flyte.function_reference import reference_of
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.run.decorator import wandb_init
 from support.in_process import pod_context
@@ -321,3 +323,16 @@ def test_each_part_is_said_once_with_the_version(said: Said, move: Move) -> None
 
     assert len(said()) == 2
     assert all(f"flytekit {version('flytekit')}" in line for line in said())
+
+
+def test_a_node_refuses_a_function_of_a_script_if_flytekit_does_not_name_its_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def judge() -> None: ...
+
+    judge.__module__ = "__main__"
+    judge.__qualname__ = "judge"
+    assert reference_of(judge) == f"{Path(__file__).stem}:judge"
+    monkeypatch.delattr(tracker, "extract_task_module")
+    with pytest.raises(ConfigError, match="a function at module level"):
+        reference_of(judge)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flytekit import Secret, task
+from flytekit import Secret, map_task, task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,7 +95,6 @@ def test_a_missing_secret_is_named_with_where_to_create_and_how_to_ask(tmp_path:
         "group 'wandb', key 'api_key', version 'v2' must hold the channel's address",
         "secrets.example.yaml",
         "secret_requests=[Secret(group='wandb', key='api_key', group_version='v2')]",
-        "WANDB_V2_API_KEY",
     ):
         assert part in str(caught.value)
 
@@ -192,3 +191,72 @@ def test_a_cluster_may_name_the_variables_of_its_secrets_otherwise(
     monkeypatch.setenv("_OURS_ALERTS_ON_CALL", "in-a-variable")
     with pod_context(tmp_path):
         assert mounted_secrets() == ["in-a-variable"]
+
+
+@task(secret_requests=[VERSIONED])
+def asking(x: int) -> int:
+    return x
+
+
+@task
+def not_asking(x: int) -> int:
+    return x
+
+
+@wandb_init(project="p", entity="e", secret=VERSIONED)
+@task
+def tracked(x: int) -> int:
+    return x
+
+
+@task
+def mapped(x: int) -> int:
+    return x
+
+
+tracked_where_it_is_mapped = wandb_init(project="p", entity="e", secret=VERSIONED)(map_task(mapped))
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        asking,
+        tracked,
+        map_task(asking),
+        tracked_where_it_is_mapped,
+        SyncOfflineRuns("secrets.sync", secret=VERSIONED, offline_store="x"),
+    ],
+    ids=lambda entity: entity.name.rpartition(".")[2],
+)
+def test_of_a_secret_that_the_task_has_requested_it_is_said_where_to_look(
+    entity: Any, tmp_path: Path
+) -> None:
+    with (
+        pod_context(tmp_path, task=entity.name),
+        pytest.raises(SecretNotFoundError, match="The task has requested it") as caught,
+    ):
+        read_secret(VERSIONED, holds="a key")
+    assert "kubectl describe secret wandb -n flytesnacks-development" in str(caught.value)
+    assert "secret_requests" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entity", [not_asking, map_task(not_asking)], ids=["task", "mapped task"])
+def test_of_a_secret_that_nobody_requested_it_is_said_how(entity: Any, tmp_path: Path) -> None:
+    with (
+        pod_context(tmp_path, task=entity.name),
+        pytest.raises(SecretNotFoundError, match="namespace flytesnacks-development") as caught,
+    ):
+        read_secret(VERSIONED, holds="a key")
+    assert "secret_requests=[Secret(group='wandb', key='api_key', group_version='v2')]" in str(
+        caught.value
+    )
+    # another secret of the same task is none
+    other = Secret(group="wandb", key="other")
+    with pod_context(tmp_path, task=asking.name), pytest.raises(SecretNotFoundError, match="If"):
+        read_secret(other, holds="a key")
+
+
+def test_outside_a_pod_it_is_said_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_V2_API_KEY", raising=False)
+    with pytest.raises(SecretNotFoundError, match="Set WANDB_V2_API_KEY"):
+        read_secret(VERSIONED, holds="a key")

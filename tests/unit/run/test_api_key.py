@@ -65,7 +65,27 @@ def test_the_machines_login_serves_where_the_secret_is_missing_locally(tmp_path:
     assert read(raising) == KEY
 
 
-@pytest.mark.parametrize("content", ["machine api.wandb.ai", "machine other login a password b"])
+@pytest.mark.parametrize("name", ["api.forge.coreweave.com", "wandb.corp", "wandb.corp:8080"])
+def test_the_name_of_the_host_selects_the_machines_login(tmp_path: Path, name: str) -> None:
+    host = "http://wandb.corp:8080" if "corp" in name else HOST
+    (tmp_path / "netrc").write_text(
+        f"machine api.other login user password other\nmachine {name} login user password {KEY}\n"
+    )
+    key = read_api_key(None, api_host=host, is_local=True)
+    assert key is not None
+    assert key.reveal() == KEY
+    assert read_api_key(None, api_host="https://api.example.com", is_local=True) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "machine api.wandb.ai",
+        "machine other login a password b",
+        # the password of whatever other server
+        "default login a password b",
+    ],
+)
 def test_a_netrc_without_the_host_gives_no_key(tmp_path: Path, content: str) -> None:
     (tmp_path / "netrc").write_text(content)
     assert read(None) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -18,10 +19,14 @@ from flytekit.tools.module_loader import load_object_from_module
 from flytekit.tools.translator import get_serializable
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.identity import current_identity, run_id
 from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.run.decorator import wandb_init
+from flytekitplugins.wbmon.run.init_arguments import run_url
 from support.eager import eager
+from support.in_process import pod_context
+from support.place import Place
 
 KEY = Secret(group="wandb", key="api_key")
 DATABASE = Secret(group="db", key="password")
@@ -162,16 +167,62 @@ def test_a_link_of_someone_else_is_kept() -> None:
     }
 
 
+NO_LINK = {**LINK, "link_type": "wandb-no-link"}
+
+
 @pytest.mark.parametrize(
-    ("id_", "expected"),
+    ("given", "expected"),
     [
-        ("fixed", {**LINK, "link_type": "wandb-custom-id", "id": "fixed"}),
-        ("{task}-{date}", LINK),
+        ({}, LINK),
+        ({"id": "fixed"}, {**LINK, "link_type": "wandb-custom-id", "id": "fixed"}),
+        ({"id": "{task}-{date}"}, NO_LINK),
+        # a rank adds its number to the id
+        ({"rank_scope": "all"}, NO_LINK),
+        ({"id": "fixed", "rank_scope": "worker"}, NO_LINK),
     ],
 )
-def test_a_fixed_id_is_part_of_the_link(id_: str, expected: dict[str, str]) -> None:
-    entity = wandb_init(project="payments", entity="ops", secret=KEY, id=id_)(Doubler("p.fixed"))
+def test_the_link_is_by_the_pod_or_by_a_fixed_id_or_there_is_none(
+    given: dict[str, Any], expected: dict[str, str]
+) -> None:
+    entity = wandb_init(project="payments", entity="ops", **given)(Doubler("p.linked"))
     assert entity.get_config(SERIALIZATION) == expected
+
+
+@pytest.mark.parametrize("id_", [None, "fixed", "x" * 80, "-x-", "{task}"])
+@pytest.mark.parametrize(
+    "execution", ["a8xk2", "nightly-payments-2026-01-31-after-the-outage-of-w-and-b"]
+)
+def test_the_link_that_the_console_shows_leads_to_the_run(
+    id_: str | None, execution: str, tmp_path: Path
+) -> None:
+    entity = wandb_init(project="payments", entity="ops", id=id_)(Doubler("p.linked"))
+    config = entity.get_config(SERIALIZATION)
+    place = Place(node="n1-0-dn0", shard=3, attempt=2, execution=execution)
+    page = f"{config['host']}/{config['entity']}/{config['project']}/runs"
+    # the templates that docs/cluster.md gives
+    shown = {
+        "wandb-execution-id": f"{page}/{place.pod_name}",
+        "wandb-custom-id": f"{page}/{config.get('id')}",
+    }.get(config["link_type"])
+    settings = tracking_of(entity)
+    assert settings is not None
+    with pod_context(tmp_path, place=place, task="p.linked"):
+        identity = current_identity("p.linked")
+    assert identity.execution_url
+    actual = run_url(settings, str(run_id(identity, settings.id)))
+    assert shown == (None if id_ == "{task}" else actual)
+
+
+def test_the_link_is_to_the_pages_that_the_registering_machine_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.com")
+    assert compiled(above).config["host"] == "https://wandb.example.com"
+    # but what the pod is told is what was given
+    monkeypatch.setenv("WANDB_APP_URL", "https://pages.example.com")
+    assert compiled(above).config["host"] == "https://pages.example.com"
+    travelled = json.dumps(tracked.settings.to_config())
+    assert "example.com" not in travelled
 
 
 def test_a_run_that_is_switched_off_asks_flyte_for_nothing() -> None:

@@ -68,7 +68,7 @@ def alert_node(
         **{
             "rules": [RULE],
             "channels": [HOOK],
-            "state_uri": str(folder / "payments.json"),
+            "state_uri": (folder / "payments.json").as_uri(),
             **settings,
         },
     )

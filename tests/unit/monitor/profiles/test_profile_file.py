@@ -21,6 +21,7 @@ from flytekitplugins.wbmon import DriftRule, Profile, check_drift, merge_profile
 from flytekitplugins.wbmon.errors import DataError, StorageError, WbmonError
 from flytekitplugins.wbmon.monitor.profiles import profile_file
 from flytekitplugins.wbmon.monitor.profiles.profile_file import features_from_bytes
+from flytekitplugins.wbmon.storage import record_file
 
 STORED = Path(__file__).parents[3] / "reference" / "profiles"
 FILES = {path.stem: path.read_bytes() for path in sorted(STORED.glob("*.profile"))}
@@ -450,7 +451,7 @@ def test_a_url_that_leads_nowhere_is_an_error_of_ours(url: str, error: type[Exce
 
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(profile_file, "MAX_FILE_BYTES", len(FILES[NEW]))
+    monkeypatch.setattr(record_file, "MAX_FILE_BYTES", len(FILES[NEW]))
     return len(FILES[NEW])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 
 from flytekit import CronSchedule, LaunchPlan, PythonInstanceTask, Resources, task, workflow
 from flytekit.core.interface import Interface
@@ -42,7 +42,7 @@ def plan(name: str, kickoff: str | None = None, schedule: bool = True, **fixed: 
 
 
 DATA = FlyteFile("s3://bucket/data.bin")
-NOON = datetime(2026, 2, 13, 12)
+NOON = datetime(2026, 2, 13, 12, tzinfo=timezone.utc)
 plan("by hand", schedule=False)
 plan("complete", kickoff="at", data=DATA)
 plan("unbound", kickoff="at")

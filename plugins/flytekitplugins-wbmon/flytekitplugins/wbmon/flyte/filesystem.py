@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.guard import opening
 
 if TYPE_CHECKING:
+    from flytekit.core.data_persistence import FileAccessProvider
     from fsspec import AbstractFileSystem
 
 # other names of protocols for which flytekit has settings, but only under these names
@@ -31,7 +32,11 @@ def filesystem_of_task(url: str) -> AbstractFileSystem:
         StorageError: If the store cannot be opened.
     """
     # looked up in each call: flytekit replaces the file access when a task starts
-    access = FlyteContextManager.current_context().file_access
+    return filesystem_of(FlyteContextManager.current_context().file_access, url)
+
+
+def filesystem_of(access: FileAccessProvider, url: str) -> AbstractFileSystem:
+    """The file system of a path or URL, with the settings of a file access; raises the same."""
     protocol = get_protocol(url)
     with opening(url):
         files = access.get_filesystem(_ALIASES.get(protocol, protocol), path=url)

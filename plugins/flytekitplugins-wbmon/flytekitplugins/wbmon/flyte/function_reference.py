@@ -6,12 +6,16 @@ A pod resolves them as Flyte resolves a task: by module and variable.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError, error_message, error_type
+from flytekitplugins.wbmon.flyte.main_module import MAIN, module_in_pod
 
 if TYPE_CHECKING:
     from flytekit.types.directory import FlyteDirectory
@@ -33,9 +37,9 @@ def reference_of(thing: Callable[..., Any] | str) -> str:
             raise ConfigError(f"a function must be named 'module:name', got {thing!r}")
         return thing
     thing = getattr(thing, "task_function", thing)
-    module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
-    # `<locals>` and `<lambda>` cannot be imported, and `__main__` is another module in the pod
-    if not module or not name or "<" in name or module == "__main__":
+    module, name = module_in_pod(thing), getattr(thing, "__qualname__", "")
+    # `<locals>` and `<lambda>` cannot be imported
+    if not module or not name or "<" in name:
         raise ConfigError(
             "a node can only call a function at module level, because its pod finds it by name; "
             f"got {name or type(thing).__name__!r}. Name a variable of a module: 'my_app.llm:judge'"
@@ -51,12 +55,21 @@ def load_reference(reference: str) -> Any:
     """
     module, _, name = reference.partition(":")
     try:
-        found: Any = import_module(module)
+        found: Any = _imported(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{reference!r} must be importable in the pod; {error}") from error
     return found
+
+
+def _imported(name: str) -> ModuleType:
+    """The module; the script that runs as `__main__` is not run a second time for it."""
+    main = sys.modules[MAIN]
+    spec, file = find_spec(name), getattr(main, "__file__", None)
+    if spec and spec.origin and file and Path(file).resolve() == Path(spec.origin).resolve():
+        return main
+    return import_module(name)
 
 
 def references_of(functions: Mapping[str, Callable[..., Any] | str] | None) -> dict[str, str]:

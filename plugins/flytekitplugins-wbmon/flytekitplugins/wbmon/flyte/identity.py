@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.flyte.id_inputs import (
     check_formats,
     id_text,
 )
+from flytekitplugins.wbmon.flyte.pod_name import pod_name
 from flytekitplugins.wbmon.names import fitted_name
 from flytekitplugins.wbmon.privacy.secrets import quoted_value
 
@@ -41,15 +42,15 @@ class TaskIdentity:
         execution: Name of the workflow execution.
         project: Flyte project of the execution.
         domain: Flyte domain of the execution.
-        workflow: Name of the workflow, if Flyte provides it.
-        launch_plan: Name of the launch plan, if Flyte provides it.
+        root: Name of the eager execution that has begun this one; empty if none has. Of an
+            execution that a launch plan has begun inside another, Flyte does not tell.
+        workflow: Name of the execution's workflow.
         task: Full name of the task.
         version: Version the task was registered with.
         node: Unique name of the node; for a shard of a mapped task, that of its own node.
         attempt: Number of the attempt; 0 for the first.
         shard: Index in the inputs of a mapped task; None elsewhere.
         execution_url: Page of the node in the Flyte console; empty unless the task has link config.
-        image: Container image, if Flyte provides it.
         started_at: When the task started, UTC.
     """
 
@@ -57,15 +58,14 @@ class TaskIdentity:
     execution: str = ""
     project: str = ""
     domain: str = ""
+    root: str = ""
     workflow: str = ""
-    launch_plan: str = ""
     task: str = ""
     version: str = ""
     node: str = ""
     attempt: int = 0
     shard: int | None = None
     execution_url: str = ""
-    image: str = ""
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     @property
@@ -73,10 +73,15 @@ class TaskIdentity:
         """The task's name without its module."""
         return self.task.rpartition(".")[2]
 
+    @property
+    def group(self) -> str:
+        """The execution whose runs belong together: the eager one that began it, or its own."""
+        return self.root or self.execution
+
     def to_config(self) -> dict[str, Any]:
         """The `flyte` block of a run's config, with the known fields only."""
-        names = ("execution", "project", "domain", "workflow", "launch_plan", "task", "version")
-        known = {name: getattr(self, name) for name in (*names, "node", "execution_url", "image")}
+        names = ("execution", "root", "project", "domain", "workflow", "task", "version")
+        known = {name: getattr(self, name) for name in (*names, "node", "execution_url")}
         block: dict[str, Any] = {name: value for name, value in known.items() if value}
         if not self.is_local:
             block["attempt"] = self.attempt
@@ -111,15 +116,14 @@ def _pod_identity(task: str, environ: Mapping[str, str], params: Any) -> TaskIde
         execution=execution,
         project=params.execution_id.project,
         domain=params.execution_id.domain,
-        workflow=_last_part(environ.get("FLYTE_INTERNAL_EXECUTION_WORKFLOW", "")),
-        launch_plan=_last_part(environ.get("FLYTE_INTERNAL_EXECUTION_LAUNCHPLAN", "")),
+        root=environ.get("_F_EE_ROOT", ""),
+        workflow=environ.get("FLYTE_INTERNAL_EXECUTION_WORKFLOW", "").rpartition(":")[2],
         task=task if (shard is not None and task) or not own_name else own_name,
         version=(params.task_id.version or "") if params.task_id else "",
         node=_node(environ, execution, attempt, shard, params.output_metadata_prefix or ""),
         attempt=attempt,
         shard=shard,
         execution_url=environ.get("FLYTE_EXECUTION_URL", ""),
-        image=environ.get("FLYTE_INTERNAL_IMAGE", ""),
         started_at=params.execution_date or datetime.now(timezone.utc),
     )
 
@@ -132,10 +136,6 @@ def _shard(environ: Mapping[str, str]) -> int | None:
         if index is None
         else int(index) + int(environ.get("BATCH_JOB_ARRAY_INDEX_OFFSET") or 0)
     )
-
-
-def _last_part(name: str) -> str:
-    return name.rpartition(":")[2]
 
 
 def _node(
@@ -208,7 +208,8 @@ def run_id(
     Args:
         identity: Identity of the running task.
         template: A fixed id, or one with placeholders (`{date:%Y%m}` formats the date). If None,
-            `{execution}-{node}-{attempt}` in a pod; elsewhere the result is None.
+            the name of the pod, which is `{execution}-{node}-{attempt}` or its hash if that has
+            more than 50 characters; outside a pod the result is None.
         suffix: Appended to the id, to distinguish processes of one task.
         inputs: The task's inputs by name, for `{date}` and `{inputs.name}`.
 
@@ -222,7 +223,7 @@ def run_id(
     if template is None:
         if identity.is_local:
             return None
-        template = "{execution}-{node}-{attempt}"
+        template = pod_name(identity.execution, identity.node, identity.attempt)
     given = inputs or {}
     return _fit(PLACEHOLDER.sub(lambda found: _value(identity, found, given), template) + suffix)
 

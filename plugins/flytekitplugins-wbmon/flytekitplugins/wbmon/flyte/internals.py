@@ -22,8 +22,10 @@ from typing import Any, get_type_hints
 
 from flytekit import FlyteContextManager
 from flytekit.extend import Interface
+from flytekit.models.literals import Literal
 
-_LOCAL_EXECUTION = "local"
+# without a name in a process that a local Elastic task has started, which looks like a pod
+_LOCAL_EXECUTIONS = ("local", "")
 _NOT_BESIDE_WEAVE = "local caching fails if weave is installed beside it"
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,40 @@ class RunningTask:
     is_local: bool
 
 
+class HashedLiteral(Literal):
+    """A literal whose hash Flyte's caches compare in place of its URL.
+
+    flytekit sets the hash of whatever a transformer returns: to that of a `HashMethod` in the type,
+    else to None, which is ignored here. Fallback: the literal has no hash.
+    """
+
+    @property
+    def hash(self) -> str | None:
+        """What is the same for equal content."""
+        return self._hash
+
+    @hash.setter  # noqa: A003 - the name is flytekit's
+    def hash(self, value: str | None) -> None:
+        if value is not None:
+            self._hash = value
+
+
+def is_packaging() -> bool:
+    """Whether tasks are compiled for a cluster without a way to upload what they are given.
+
+    So does `pyflyte package`; `pyflyte register` uploads to the cluster's own store.
+    Fallback: False.
+    """
+    context = FlyteContextManager.current_context()
+    try:
+        if context.serialization_settings is None or running_task() is not None:
+            return False
+        return not context.file_access.is_remote(context.file_access.raw_output_prefix)
+    except AttributeError:
+        _say_once("the place of uploads", "records on this machine are not refused")
+        return False
+
+
 def running_task() -> RunningTask | None:
     """The running task; None in a script or a notebook.
 
@@ -55,7 +91,7 @@ def running_task() -> RunningTask | None:
         if params is None or state is None or state.mode is None:
             return None
         # before 1.16 a dynamic task looks the same here and in a pod but for its execution
-        is_local = state.is_local_execution() or params.execution_id.name == _LOCAL_EXECUTION
+        is_local = state.is_local_execution() or params.execution_id.name in _LOCAL_EXECUTIONS
         return RunningTask(params=params, is_local=is_local)
     except AttributeError:
         _say_once("the mode of an execution", "a local task looks like a script")
@@ -146,16 +182,37 @@ def task_of_function(is_function: Callable[[Any], bool]) -> Any:
 
     Fallback: None, and the log says what to do.
     """
-    try:
-        from flytekit.core.context_manager import FlyteEntities
-
-        made = list(FlyteEntities.entities)
-    except (ImportError, AttributeError, TypeError):
-        _say_once("the list of tasks", "put the decorator above @task, not below")
-        return None
-    # the newest first: the task in question was made a moment ago
-    functions = ((each, getattr(each, "task_function", None)) for each in reversed(made))
+    made = _newest_tasks("put the decorator above @task, not below")
+    functions = ((each, getattr(each, "task_function", None)) for each in made)
     return next((task for task, function in functions if is_function(function)), None)
+
+
+def module_of_main(thing: Any) -> str:
+    """The module that flytekit takes a function or class of `__main__` for; empty in a notebook.
+
+    Fallback: empty, and the caller refuses it.
+    """
+    try:
+        from flytekit.core.tracker import extract_task_module
+
+        _, module, _, file = extract_task_module(thing)
+    except (ImportError, TypeError, ValueError, OSError):
+        return ""
+    # `python -c` and the standard input have no file
+    return module if os.path.isfile(file) else ""  # noqa: PTH113
+
+
+def requested_secrets() -> tuple[Any, ...]:
+    """The secrets that the running task has requested from Flyte.
+
+    Fallback: none.
+    """
+    running = running_task()
+    name = getattr(running and running.params.task_id, "name", None)
+    made = _newest_tasks("a missing secret is called one that was not requested")
+    task = next((each for each in made if getattr(each, "name", None) == name), None)
+    context = getattr(task, "security_context", None)
+    return tuple(getattr(context, "secrets", None) or ())
 
 
 def interface_of(function: Function, documented: Any) -> Any:
@@ -205,6 +262,17 @@ def open_local_cache_by(make: Callable[[str], Any]) -> None:
         cache._initialized = True  # noqa: SLF001 - no public way
 
     cache.initialize = staticmethod(initialize)
+
+
+def _newest_tasks(consequence: str) -> list[Any]:
+    """The tasks of this process, the newest first; none if flytekit keeps no list."""
+    try:
+        from flytekit.core.context_manager import FlyteEntities
+
+        return list(reversed(FlyteEntities.entities))
+    except (ImportError, AttributeError, TypeError):
+        _say_once("the list of tasks", consequence)
+        return []
 
 
 def _plain_interface(function: Function) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.internals import requested_secrets
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ def read_secret(secret: Secret, *, holds: str) -> str:
     value = _look_up(secret)
     if value is None:
         raise SecretNotFoundError(
-            f"{_in_words(secret)} must hold {holds}; it was not found. In a pod: create it in the "
-            "cluster (see secrets.example.yaml) and let the task ask for it, with "
-            f"secret_requests=[{_in_code(secret)}] or a decorator that is given it. For a local "
-            f"run: set {_local_variable(secret)}"
+            f"{_in_words(secret)} must hold {holds}; it was not found. {_cure(secret)}"
         )
     return checked_text(value, f"{_in_words(secret)} must hold {holds} as text")
 
@@ -191,6 +189,24 @@ def _look_up(secret: Secret) -> object:
         own = getattr(secret, "env_var", None) or ""
         local = _local_variable(secret) if current_identity().is_local else ""
         return os.environ.get(own, os.environ.get(local))
+
+
+def _cure(secret: Secret) -> str:
+    identity = current_identity()
+    if identity.is_local:
+        return f"Set {_local_variable(secret)}; a pod has it from the cluster"
+    # by the names that Flyte gives namespaces, unless the cluster is set up in another way
+    namespace = f"{identity.project}-{identity.domain}"
+    create = f"create it in the namespace {namespace} of the cluster (see secrets.example.yaml)"
+    if all(_name(one) != _name(secret) for one in requested_secrets()):
+        return (
+            f"If need be, {create}, and let the task ask for it, with "
+            f"secret_requests=[{_in_code(secret)}] or a decorator that is given it"
+        )
+    return (
+        "The task has requested it, so the cluster has no secret of this name with this key: look "
+        f"with `kubectl describe secret {secret.group} -n {namespace}`, and {create}"
+    )
 
 
 def _name(secret: Secret) -> tuple[str | None, str | None, str | None]:

@@ -12,6 +12,12 @@ from typing import Any, ClassVar
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.id_inputs import input_types
 from flytekitplugins.wbmon.flyte.internals import task_of_function
+from flytekitplugins.wbmon.flyte.main_module import found_as_its_function
+from flytekitplugins.wbmon.flyte.shared_urls import (
+    Urls,
+    require_shared_in_pod,
+    require_shared_when_registered,
+)
 from flytekitplugins.wbmon.flyte.tasks import is_trackable_task
 
 
@@ -34,6 +40,7 @@ class TaskDecorator:
         """Decorate a function, a task or a node; a task is changed in place and returned."""
         if is_trackable_task(target):
             self._check_inputs(input_types(target), target.name)
+            self._check_when_registered(target)
             return self._on_task(target)
         if not inspect.isroutine(target) and not isinstance(target, functools.partial):
             raise ConfigError(
@@ -42,7 +49,7 @@ class TaskDecorator:
             )
         self._check_inputs(input_types(target), _full_name(target))
         around = self._around(target, _full_name(target))
-        around.__dict__ = TaskAttributes(around.__dict__, self._made_a_task)
+        around.__dict__ = TaskAttributes(around.__dict__, self._checked_made_task)
         return around
 
     def __repr__(self) -> str:
@@ -73,6 +80,25 @@ class TaskDecorator:
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """The context for the body, given the full name of the task and its inputs by name."""
 
+    @property
+    @abstractmethod
+    def _shared_urls(self) -> Urls:
+        """The arguments that name files which outlive the pod; none if it is switched off."""
+
+    def _check_when_registered(self, task: Any) -> None:
+        require_shared_when_registered(task, self._owner(task.name), self._shared_urls)
+
+    def _checked_made_task(self, task: Any) -> None:
+        self._check_when_registered(task)
+        self._made_a_task(task)
+
+    def _owner(self, task: str) -> str:
+        return f"{type(self).__name__} of {task!r}"
+
+    def _checked_context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        require_shared_in_pod(self._owner(task), self._shared_urls)
+        return self._context(task, inputs)
+
     def _outputs(self, outputs: Any, function: Callable[..., Any]) -> Any:  # noqa: ARG002
         """Convert what the body, a function, returned; called inside the context."""
         return outputs
@@ -87,17 +113,17 @@ class TaskDecorator:
 
             @functools.wraps(function)
             async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self._context(name, _by_name(function, args, kwargs)):
+                with self._checked_context(name, _by_name(function, args, kwargs)):
                     return self._outputs(await function(*args, **kwargs), function)
 
-            return run_coroutine
+            return found_as_its_function(run_coroutine)
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
-            with self._context(name, _by_name(function, args, kwargs)):
+            with self._checked_context(name, _by_name(function, args, kwargs)):
                 return self._outputs(function(*args, **kwargs), function)
 
-        return run
+        return found_as_its_function(run)
 
 
 class TaskAttributes(dict[str, Any]):

@@ -6,20 +6,24 @@ and the same file can be passed to `pyflyte run` or opened in a notebook.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flytekit import FlyteContext
+from flytekit.core.data_persistence import FileAccessProvider
 from flytekit.core.type_engine import TypeEngine, TypeTransformer, TypeTransformerFailedError
+from flytekit.exceptions.system import FlyteDownloadDataException
 from flytekit.models.core.types import BlobType
 from flytekit.models.literals import Blob, BlobMetadata, Literal, Scalar
 from flytekit.models.types import LiteralType
 from flytekit.types.file import FlyteFile
 
-from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
+from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of, filesystem_of_task
+from flytekitplugins.wbmon.flyte.internals import HashedLiteral, is_packaging
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
@@ -37,17 +41,21 @@ from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
 from flytekitplugins.wbmon.monitor.service.report import ServingReport
 from flytekitplugins.wbmon.monitor.service.slo_report import SLOReport
-from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from flytekitplugins.wbmon.storage.guard import refuse_keys_in
+from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
     from flytekit.types.structured import StructuredDataset
+    from fsspec import AbstractFileSystem
 
     from flytekitplugins.wbmon.data.sources import Source
 
-R = TypeVar("R")
+R = TypeVar("R", bound=RecordFile)
 
 
-_JSON_RECORDS: tuple[type[Any], ...] = (
+RECORDS: tuple[type[RecordFile], ...] = (
+    Profile,
+    LossModel,
     DriftReport,
     DriftSeries,
     JointDrift,
@@ -65,42 +73,43 @@ _JSON_RECORDS: tuple[type[Any], ...] = (
     RAGReport,
     StepReport,
 )
+"""Every record that travels between tasks."""
 
 
 class RecordTransformer(TypeTransformer[R], Generic[R]):
     """Transformer that stores a record as a single-file blob.
 
+    A file at a URL is passed on as it is: it is neither read nor copied, and has no hash, as its
+    content may be another when it is read.
+
     Args:
         record: Type of the record.
-        file_format: Blob format and file extension.
-        save: Writes a record to a path.
-        load: Reads a record from a path.
     """
 
-    def __init__(
-        self,
-        record: type[R],
-        *,
-        file_format: str,
-        save: Callable[[R, Path], None],
-        load: Callable[[Path], R],
-    ) -> None:
+    def __init__(self, record: type[R]) -> None:
         super().__init__(name=f"wbmon-{record.__name__}", t=record)
-        self._format, self._save, self._load = file_format, save, load
+        self._record = record
 
     @property
     def blob_type(self) -> BlobType:
         """The blob type: a single file in the format of this record."""
-        return BlobType(format=self._format, dimensionality=BlobType.BlobDimensionality.SINGLE)
+        single = BlobType.BlobDimensionality.SINGLE
+        return BlobType(format=self._record.file_format(), dimensionality=single)
 
     def get_literal_type(self, t: type[R]) -> LiteralType:  # noqa: ARG002 - flytekit's signature
         """The Flyte type of the record."""
         return LiteralType(blob=self.blob_type)
 
     def assert_type(self, t: type[R], v: Any) -> None:
-        """Accept the record, or a file that holds one, as `pyflyte run` passes it."""
+        """Accept the record, or a file that holds one, as `pyflyte run` passes it.
+
+        Raises:
+            ConfigError: If a launch plan or workflow is packaged with it, and no pod could read it.
+        """
         if not isinstance(v, FlyteFile):
             super().assert_type(t, v)
+        # not in `to_literal` alone, whose errors are lost where the type is a union
+        self._require_reachable(v)
 
     def to_literal(
         self,
@@ -109,20 +118,25 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         python_type: type[R],
         expected: LiteralType,  # noqa: ARG002 - flytekit's signature
     ) -> Literal:
-        """Write the record to a file under the raw output prefix."""
+        """Write the record to a file under the raw output prefix, unless it is at a URL."""
+        url = _url_of(python_val)
+        if url is not None:
+            refuse_keys_in(url)
+            return Literal(scalar=self._scalar(url))
+        self._require_reachable(python_val)
         if isinstance(python_val, FlyteFile):
             # read and written again, so a wrong file fails here and not in the task that gets it
-            python_val = self._read(Path(python_val.download()))
-        if not isinstance(python_val, self.python_type):
+            python_val = self._read(os.fspath(python_val.path))
+        if not isinstance(python_val, self._record):
             raise TypeTransformerFailedError(
                 f"expected a {python_type.__name__}, got a {type(python_val).__name__}"
             )
+        content = python_val.to_bytes()
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{self.python_type.__name__}.{self._format}"
-            self._save(python_val, path)
+            path = Path(folder) / f"{self._record.__name__}.{self._record.file_format()}"
+            path.write_bytes(content)
             uri = ctx.file_access.put_raw_data(str(path))
-        metadata = BlobMetadata(type=self.blob_type)
-        return Literal(scalar=Scalar(blob=Blob(metadata=metadata, uri=uri)))
+        return HashedLiteral(scalar=self._scalar(uri), hash=hashlib.sha256(content).hexdigest())
 
     def to_python_value(
         self,
@@ -130,18 +144,21 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         lv: Literal,
         expected_python_type: type[R],
     ) -> R:
-        """Download the file and read the record."""
+        """Read the record from its file.
+
+        Raises:
+            TypeTransformerFailedError: If there is no file of such a record.
+            FlyteDownloadDataException: If the store cannot be read; Flyte tries again.
+        """
         if lv.scalar is None or lv.scalar.blob is None:
             raise TypeTransformerFailedError(
                 f"expected a file of a {expected_python_type.__name__}, got {lv}"
             )
         uri = lv.scalar.blob.uri
-        if not ctx.file_access.is_remote(uri):
-            return self._read(Path(ctx.file_access.strip_file_header(uri)))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "record"
-            ctx.file_access.get_data(uri, str(path), is_multipart=False)
-            return self._read(path)
+        try:
+            return self._read(uri, filesystem=filesystem_of(ctx.file_access, uri))
+        except StorageError as error:
+            raise FlyteDownloadDataException(str(error)) from error
 
     def to_html(
         self,
@@ -153,41 +170,42 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         render = getattr(python_val, "to_html", None)
         return render() if render else f"<p>{type(python_val).__name__}</p>"
 
-    def _read(self, path: Path) -> R:
+    def _require_reachable(self, value: Any) -> None:
+        if _url_of(value) is None and is_packaging():
+            name = self._record.__name__
+            raise ConfigError(
+                f"a {name} that is packaged as an input must be at a URL that pods reach, got "
+                f"{_shown(value)} on this machine; save it there once and give its file: "
+                f'FlyteFile("s3://….{self._record.file_format()}")'
+            )
+
+    def _scalar(self, uri: str) -> Scalar:
+        return Scalar(blob=Blob(metadata=BlobMetadata(type=self.blob_type), uri=uri))
+
+    def _read(self, path: str, *, filesystem: AbstractFileSystem | None = None) -> R:
         try:
-            return self._load(path)
+            return self._record.load_from(path, filesystem=filesystem)
         except DataError as error:
             raise TypeTransformerFailedError(str(error)) from error
 
 
-def _json_transformer(record: type[R]) -> RecordTransformer[R]:
-    def save(value: R, path: Path) -> None:
-        path.write_text(record_to_json(value), encoding="utf-8")
+def _url_of(value: Any) -> str | None:
+    """The URL of a file that is elsewhere; None for all that is on this machine."""
+    if not isinstance(value, FlyteFile):
+        return None
+    # `path` is a local copy once it was downloaded
+    place = os.fspath(value.remote_source or value.path)
+    return place if FileAccessProvider.is_remote(place) else None
 
-    def load(path: Path) -> R:
-        return record_from_json(record, path.read_bytes())
 
-    file_format = f"wbmon-{record.__name__.lower()}"
-    return RecordTransformer(record, file_format=file_format, save=save, load=load)
+def _shown(value: Any) -> str:
+    return f"{os.fspath(value.path)!r}" if isinstance(value, FlyteFile) else "an object"
 
 
 def register() -> None:
     """Register the transformers of all records with flytekit; safe to call twice."""
-    profile = RecordTransformer(
-        Profile,
-        file_format="wbmon-profile",
-        save=lambda value, path: value.save(str(path)),
-        load=lambda path: Profile.load(str(path)),
-    )
-    loss_model = RecordTransformer(
-        LossModel,
-        file_format="wbmon-loss-model",
-        save=lambda value, path: value.save(str(path)),
-        load=lambda path: LossModel.load(str(path)),
-    )
-    reports = [_json_transformer(record) for record in _JSON_RECORDS]
-    for transformer in (profile, loss_model, *reports):
-        TypeEngine.register(transformer)
+    for record in RECORDS:
+        TypeEngine.register(RecordTransformer(record))
 
 
 def open_data(data: StructuredDataset) -> Source:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery import wandb_hosts
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, PublishError
 
 if TYPE_CHECKING:
@@ -67,19 +68,21 @@ def save_dashboard(
         entity: W&B user or team.
         project: W&B project; created if it does not exist.
         metrics: Names of the performance metrics to show, each with its interval and baseline.
-        api_host: URL of the W&B API; None to use W&B's environment.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL, or https://api.wandb.ai.
         api_key: The W&B key; None to use W&B's environment or login.
 
     Returns:
         The URLs of both pages.
 
     Raises:
-        ConfigError: If the entity or the project is empty.
+        ConfigError: If the entity or the project is empty, or the URL of the API is none.
         MissingExtraError: If wandb-workspaces is not installed.
         PublishError: If W&B did not accept the pages.
     """
+    api = wandb_hosts.require_api_url(api_host)
+    pages = wandb_hosts.page_url(api)
     # wandb-workspaces has no arguments for them
-    with _environment(WANDB_BASE_URL=api_host, WANDB_API_KEY=api_key):
+    with _environment(WANDB_BASE_URL=api, WANDB_APP_URL=pages, WANDB_API_KEY=api_key):
         workspace = nightly_workspace(entity, project, metrics)
         report = nightly_report(entity, project, metrics)
         try:

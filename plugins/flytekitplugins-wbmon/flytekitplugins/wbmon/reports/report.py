@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from flytekitplugins.wbmon.reports.measurement import Measurement
+from flytekitplugins.wbmon.storage.record_file import RecordFile
+
+R = TypeVar("R", bound="Report")
 
 
-class Report(ABC):
+class Report(RecordFile):
     """What a check or an analysis of one window found.
 
     What the report measured is the only source of its names in W&B, of the addresses of alert
@@ -20,6 +23,9 @@ class Report(ABC):
     """
 
     __slots__ = ()
+
+    FILE_NOUN: ClassVar[str] = "a report"
+    IF_TOO_LARGE: ClassVar[str] = "if it is data, make a report of it first"
 
     KIND: ClassVar[str]
     # other kinds that some of its numbers are of
@@ -78,6 +84,27 @@ class Report(ABC):
         from flytekitplugins.wbmon.reports.serialize import record_to_dict
 
         return record_to_dict(self)
+
+    def to_bytes(self) -> bytes:
+        """The content of its file: JSON; the same for equal reports, in every process.
+
+        Raises:
+            DataError: If it does not fit in 256 MiB.
+        """
+        from flytekitplugins.wbmon.reports.report_file import report_to_bytes
+
+        return report_to_bytes(self)
+
+    @classmethod
+    def from_bytes(cls: type[R], content: bytes, path: str) -> R:
+        """The report in the content of a file.
+
+        Raises:
+            DataError: If it is none of this class, is damaged, or was written by a newer version.
+        """
+        from flytekitplugins.wbmon.reports.report_file import report_from_bytes
+
+        return report_from_bytes(cls, content, path)
 
     def to_html(self) -> str:
         """A self-contained page, the verdict first."""

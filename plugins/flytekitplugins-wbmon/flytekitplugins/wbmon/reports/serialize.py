@@ -53,8 +53,12 @@ def record_to_dict(record: Any) -> dict[str, Any]:
 
 def record_to_json(record: Any) -> str:
     """The record as standard JSON, in the order of its fields."""
-    encoder = _encoder(type(record))  # type: ignore[arg-type]  # a class is hashable
-    return json.dumps(encoder.encode(record), allow_nan=False)
+    return json.dumps(record_to_plain(record), allow_nan=False)
+
+
+def record_to_plain(record: Any) -> Any:
+    """The record as what JSON can hold, in the order of its fields."""
+    return _encoder(type(record)).encode(record)  # type: ignore[arg-type]  # a class is hashable
 
 
 def record_from_json(kind: type[R], text: str | bytes) -> R:
@@ -63,11 +67,31 @@ def record_from_json(kind: type[R], text: str | bytes) -> R:
     Raises:
         DataError: If the text is not JSON, or not of a `kind` record.
     """
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise _not_of(kind, error) from error
+    return record_from_plain(kind, plain)
+
+
+def record_from_plain(kind: type[R], plain: Any) -> R:
+    """The record that `record_to_plain` made plain.
+
+    Raises:
+        DataError: If it is not of a `kind` record.
+    """
     decoder: BasicDecoder[R] = _decoder(kind)  # type: ignore[arg-type]  # a class is hashable
     try:
-        return decoder.decode(json.loads(text))
-    except (ValueError, InvalidFieldValue, MissingField, TypeError, AttributeError) as error:
-        raise DataError(
-            f"the text must be JSON of class {kind.__name__}; could not read it: {error}. "
-            "Write it with the same version of flytekitplugins-wbmon that reads it."
-        ) from error
+        return decoder.decode(plain)
+    except (
+        ArithmeticError, AttributeError, InvalidFieldValue, LookupError, MissingField, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
+        raise _not_of(kind, error) from error
+
+
+def _not_of(kind: type[Any], error: Exception) -> DataError:
+    return DataError(
+        f"the text must be JSON of class {kind.__name__}; could not read it: {error!s:.500}. "
+        "Write it with the same version of flytekitplugins-wbmon that reads it."
+    )

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.wandb_hosts import login_names
 from flytekitplugins.wbmon.errors import ConfigError, error_message, error_type
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity
 from flytekitplugins.wbmon.flyte.secrets import SecretNotFoundError, checked_text, read_secret
@@ -129,9 +129,11 @@ def _machine_login(api_host: str) -> str | None:
         return in_environment
     path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     try:
-        entry = netrc.netrc(path).authenticators(urlsplit(api_host).hostname or "")
+        # not `authenticators`, whose default entry may be the password of any other server
+        entries = netrc.netrc(path).hosts
     except (OSError, netrc.NetrcParseError):
         # a file that is missing or cannot be parsed counts as no login
         return None
     # login, account, password: wandb stores the key as the password
-    return entry[2] if entry and entry[2] else None
+    keys = [entries[name][2] for name in login_names(api_host) if name in entries]
+    return next(filter(None, keys), None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flytekitplugins.wbmon.flyte import internals
-from flytekitplugins.wbmon.flyte.identity import is_template
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, is_template, run_id
 from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 from flytekitplugins.wbmon.run.lifecycle import end_live_runs
@@ -18,6 +18,10 @@ Track = Callable[[Callable[..., Any], str], Callable[..., Any]]
 Resolver = Callable[[Any, RunSettings], Any]
 
 LINK_TYPE = "link_type"
+_BY_POD, _BY_ID = "wandb-execution-id", "wandb-custom-id"
+# no cluster has a template for it, and so shows no link; but with any type at all Flyte tells the
+# pod the URL of the execution, from which the run's identity and its notes are made
+_NO_LINK = "wandb-no-link"
 _TRACKING = "_wandb_init"
 
 
@@ -91,19 +95,24 @@ def _config_with_link(
     config = dict(own_config(serialization) or {})
     # other plugins add link types too, as one text with commas
     own_types = [name for name in config.get(LINK_TYPE, "").split(",") if name]
-    # for a fixed id the link is made from `id`; otherwise Flyte makes it from the execution, the
-    # node and the attempt, which is the default run id
-    fixed_id = settings.id is not None and not is_template(settings.id)
-    ours = "wandb-custom-id" if fixed_id else "wandb-execution-id"
     link = {
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
-        "host": settings.host,
-        "id": settings.id if fixed_id else None,
+        "host": settings.resolved_host,
     }
+    ours = _link_type(settings)
+    if ours == _BY_ID:  # as it is in W&B: one that is too long is cut
+        link["id"] = run_id(TaskIdentity(), settings.id)
     config |= {name: value for name, value in link.items() if value}
     config[LINK_TYPE] = ",".join(dict.fromkeys([*own_types, ours]))
     return config
+
+
+def _link_type(settings: RunSettings) -> str:
+    """How the Flyte console links to the run, which it can only by a fixed id or the pod's name."""
+    if settings.rank_scope != "global" or is_template(settings.id or ""):
+        return _NO_LINK
+    return _BY_POD if settings.id is None else _BY_ID
 
 
 def _execute_async(own_execute: Callable[..., Any], **inputs: Any) -> Any:

@@ -14,12 +14,11 @@ from flytekit.extend import TaskResolverMixin
 
 from flytekitplugins.wbmon.flyte import local_cache
 from flytekitplugins.wbmon.flyte.id_inputs import check_inputs
+from flytekitplugins.wbmon.flyte.shared_urls import Urls
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.decorated_task import track_made_task, track_task
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import (
-    DEFAULT_API_HOST,
-    DEFAULT_HOST,
     DeliveryMode,
     RankScope,
     RunSettings,
@@ -61,10 +60,13 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
             and inputs of the task, such as `{inputs.region}`. `{date}` is the one date among the
             inputs (`{date:%Y%m}` formats it, in UTC); `{inputs.night:%Y%m}` says which of several.
             Without a date, or if it is None, it is the day on which the pod starts, which is not
-            that of a backfilled night. If None, `{execution}-{node}-{attempt}` in a pod; elsewhere
-            W&B chooses the id.
-        host: URL of the W&B pages.
-        api_host: URL of the W&B API. WANDB_BASE_URL applies if this is left at its default.
+            that of a backfilled night. If None, the name of the pod, `{execution}-{node}-{attempt}`
+            or its hash if that has more than 50 characters; outside a pod W&B chooses the id.
+        host: URL of the W&B pages; None for WANDB_APP_URL, or the pages that belong to the API.
+            The link in the Flyte console is made when the task is registered, with the
+            environment of that machine.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL where the task runs, or
+            https://api.wandb.ai.
         delivery: `spool` writes the run to disk and delivers it from a separate process, so that
             W&B can never block or fail the task. `online` is W&B's own mode, for tasks that read
             from W&B.
@@ -93,8 +95,8 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         entity: str | None = None,
         secret: Secret | Callable[[], str] | None = None,
         id: str | None = None,  # noqa: A002 - wandb's name
-        host: str = DEFAULT_HOST,
-        api_host: str = DEFAULT_API_HOST,
+        host: str | None = None,
+        api_host: str | None = None,
         *,
         delivery: DeliveryMode = "spool",
         delivery_timeout_s: float = 30.0,
@@ -165,6 +167,10 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
 
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_run(self.settings, task=task, inputs=inputs)
+
+    @property
+    def _shared_urls(self) -> Urls:
+        return {"offline_store": self.settings.offline_store} if self.settings.enabled else {}
 
 
 class TrackedTaskResolver(TaskResolverMixin):

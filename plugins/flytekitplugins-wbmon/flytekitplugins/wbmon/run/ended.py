@@ -45,10 +45,13 @@ class RunEnd:
     Args:
         settings: The arguments of `wandb_init`.
         identity: Identity of the running task.
+        has_key: Whether there is a key, and so a server that the run is for, also if it was not
+            named.
     """
 
-    def __init__(self, settings: RunSettings, identity: TaskIdentity) -> None:
+    def __init__(self, settings: RunSettings, identity: TaskIdentity, *, has_key: bool) -> None:
         self._settings = settings
+        self._api_host = settings.resolved_api_host if has_key else settings.named_api_host
         self._store_url = store_url(settings.offline_store, identity)
         self._stash: StashThread | None = None
         # a folder of its own only below the raw output, which also holds the task's other files
@@ -69,7 +72,9 @@ class RunEnd:
         if not self._store_url:
             return
         try:
-            self._stash = StashThread(folder, self._open_store, is_delivered=is_delivered)
+            self._stash = StashThread(
+                folder, self._open_store, is_delivered=is_delivered, api_host=self._api_host
+            )
         except (DataError, RuntimeError) as error:  # no log, no further thread
             logger.warning("W&B: the run is not stored before its end: %s", error)
 
@@ -138,7 +143,7 @@ class RunEnd:
 
     def _store(self, folder: Path, tally: RunTally, timeout_s: float) -> str:
         if self._stash is None:
-            return keep_run(folder, self._open_store, tally)
+            return keep_run(folder, self._open_store, tally, api_host=self._api_host)
         # a step that is under way may end; if the store hangs, another attempt may not
         return self._stash.finish(tally, timeout_s=timeout_s / 2)
 

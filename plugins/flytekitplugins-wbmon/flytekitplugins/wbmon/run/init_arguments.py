@@ -51,7 +51,7 @@ def init_arguments(
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
         "id": run_id,
-        "group": given.get("group") or identity.execution or None,
+        "group": given.get("group") or identity.group or None,
         "job_type": given.get("job_type") or identity.task_name or None,
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
@@ -73,7 +73,7 @@ def run_url(settings: RunSettings, run_id: str) -> str:
         return ""
     # `safe=""`: a slash in a name must not start another part of the path
     path = "/".join(quote(part, safe="") for part in (entity, project, "runs", run_id))
-    return f"{settings.host.rstrip('/')}/{path}"
+    return f"{settings.resolved_host}/{path}"
 
 
 def _read_config(config: Any) -> Any:

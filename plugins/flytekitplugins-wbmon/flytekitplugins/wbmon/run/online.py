@@ -56,7 +56,7 @@ class OnlineRun:
     def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey) -> None:
         self._settings = settings
         self._key = key
-        self._end = RunEnd(settings, identity)
+        self._end = RunEnd(settings, identity, has_key=True)
         self._spooled = SpooledRun(settings, identity, key)
         self._is_online = False
         self.folder = Path()

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from flytekitplugins.wbmon.arguments import is_number
+from flytekitplugins.wbmon.delivery import wandb_hosts
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
@@ -31,9 +31,6 @@ logger = logging.getLogger(__name__)
 DeliveryMode = Literal["spool", "online"]
 RankScope = Literal["global", "worker", "all"]
 Mode = Literal["online", "offline", "disabled", "shared"]
-
-DEFAULT_HOST = "https://wandb.ai"
-DEFAULT_API_HOST = "https://api.wandb.ai"
 
 # limit of W&B; checked here, or the error would come in the pod when the run opens
 MAX_PROJECT_LENGTH = 128
@@ -71,8 +68,8 @@ class RunSettings:
     entity: str | None = None
     secret: Secret | Callable[[], str] | None = field(default=None, repr=False)
     id: str | None = None
-    host: str = DEFAULT_HOST
-    api_host: str = DEFAULT_API_HOST
+    host: str | None = None
+    api_host: str | None = None
     delivery: DeliveryMode = "spool"
     delivery_timeout_s: float = 30.0
     offline_store: str | None = None
@@ -141,11 +138,18 @@ class RunSettings:
 
     @property
     def resolved_api_host(self) -> str:
-        """URL of the API: the argument if it is not the default, else WANDB_BASE_URL if set."""
-        if self.api_host != DEFAULT_API_HOST:
-            return self.api_host
-        # never wandb's own default, which differs between its releases and from weave's
-        return os.environ.get("WANDB_BASE_URL", "").strip() or DEFAULT_API_HOST
+        """URL of the API: from the argument, else from WANDB_BASE_URL, else W&B's cloud."""
+        return wandb_hosts.api_url(self.api_host)
+
+    @property
+    def named_api_host(self) -> str:
+        """URL of the API that the argument or WANDB_BASE_URL names; empty if neither does."""
+        return wandb_hosts.named_api_url(self.api_host)
+
+    @property
+    def resolved_host(self) -> str:
+        """URL of the pages: from the argument, else from WANDB_APP_URL, else those of the API."""
+        return wandb_hosts.page_url(self.resolved_api_host, self.host)
 
     def check_target(self) -> None:
         """Check where the run goes, by the arguments and the environment of now.
@@ -163,8 +167,8 @@ class RunSettings:
                     f"{name} must be set (or WANDB_{name.upper()}, or mode='offline')"
                 )
             _check_target_name(name, value)
-        if mode != "offline" or self.api_host != DEFAULT_API_HOST:
-            _check_url(self.resolved_api_host)
+        if mode != "offline" or self.api_host is not None:
+            wandb_hosts.require_api_url(self.api_host)
 
     def to_config(self) -> dict[str, Any]:
         """The settings as JSON data for a task's command line, with the secret only by its name.
@@ -295,23 +299,6 @@ def _check_target_name(name: str, value: object) -> None:
         raise ConfigError(
             f"{name} must have at most {MAX_PROJECT_LENGTH} characters and none of / \\ # ? % :, "
             f"got {quoted_value(value)}"
-        )
-
-
-def _check_url(url: object) -> None:
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port  # raises if it is no number
-        # W&B is asked with its key, and no other
-        is_url = is_url and "@" not in parts.netloc
-    except ValueError:
-        is_url = False
-    # not the value, which may hold a password
-    if not is_url:
-        raise ConfigError(
-            "api_host, or WANDB_BASE_URL, must be the URL of the W&B API, such as "
-            "https://api.wandb.ai, and begin with https:// or http://, without a user or a password"
         )
 
 

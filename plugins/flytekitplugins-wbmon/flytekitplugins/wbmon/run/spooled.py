@@ -44,7 +44,7 @@ class SpooledRun:
     def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey | None) -> None:
         self._settings = settings
         self._key = key
-        self._end = RunEnd(settings, identity)
+        self._end = RunEnd(settings, identity, has_key=key is not None)
         # a run that others may write is sent by one process at a time
         self._writer = "" if is_exclusive(settings.id, identity) else uuid.uuid4().hex
         self._worker: WorkerProcess | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
@@ -11,6 +12,82 @@ from flytekitplugins.wbmon.storage.guard import without_secrets
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+R = TypeVar("R", bound="RecordFile")
+
+MAX_FILE_BYTES = 2**28
+"""Longest file of a record that is read: 256 MiB."""
+
+
+class RecordFile(ABC):
+    """A record that is kept as one file; equal records have equal files."""
+
+    __slots__ = ()
+
+    # what it is, with its article, in error messages; and what to do with a file that is too large
+    FILE_NOUN: ClassVar[str]
+    IF_TOO_LARGE: ClassVar[str]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the record to one file, and the folders that it lacks on a disk.
+
+        Args:
+            path: The file; any path or fsspec URL.
+
+        Raises:
+            ConfigError: If the URL must not be used as it is, such as one that holds keys.
+            DataError: If no file can have the path (a folder does, or a file where it has a
+                folder), or the record does not fit in 256 MiB.
+            StorageError: If the file cannot be written.
+        """
+        write_record(path, self.to_bytes(), record=self.FILE_NOUN)
+
+    @classmethod
+    def load(cls: type[R], path: str | PathLike[str]) -> R:
+        """Read a record that `save` wrote; `path` may be any fsspec URL.
+
+        A file that anyone may have written is safe to load: nothing in it is executed.
+
+        Raises:
+            ConfigError: If the URL must not be used as it is, such as one that holds keys.
+            DataError: If the file does not exist, is of another record, is longer than 256 MiB, is
+                damaged, was written by a newer version of this package, or lies at a URL of a
+                protocol that fsspec does not know.
+            StorageError: If the file cannot be read.
+        """
+        return cls.load_from(path)
+
+    @classmethod
+    def load_from(
+        cls: type[R], path: str | PathLike[str], *, filesystem: AbstractFileSystem | None = None
+    ) -> R:
+        """Like `load`, by a file system that has settings of the caller's."""
+        content = read_record(
+            path,
+            record=cls.FILE_NOUN,
+            most=MAX_FILE_BYTES,
+            otherwise=cls.IF_TOO_LARGE,
+            filesystem=filesystem,
+        )
+        return cls.from_bytes(content, shown_path(path, cls.FILE_NOUN))
+
+    @classmethod
+    def file_format(cls) -> str:
+        """The ending of its files, and the format of its blobs in Flyte."""
+        return f"wbmon-{cls.__name__.lower()}"
+
+    @abstractmethod
+    def to_bytes(self) -> bytes:
+        """The content of its file; the same for equal records, in every process."""
+
+    @classmethod
+    @abstractmethod
+    def from_bytes(cls: type[R], content: bytes, path: str) -> R:
+        """The record in the content of a file, whose path is for error messages.
+
+        Raises:
+            DataError: If it is none, is damaged, or was written by a newer version.
+        """
 
 
 def shown_path(path: str | PathLike[str], record: str) -> str:
@@ -51,7 +128,14 @@ def write_record(path: str | PathLike[str], content: bytes, *, record: str) -> N
         ) from error
 
 
-def read_record(path: str | PathLike[str], *, record: str, most: int, otherwise: str) -> bytes:
+def read_record(
+    path: str | PathLike[str],
+    *,
+    record: str,
+    most: int,
+    otherwise: str,
+    filesystem: AbstractFileSystem | None = None,
+) -> bytes:
     """The bytes of the file of a record.
 
     Args:
@@ -59,6 +143,7 @@ def read_record(path: str | PathLike[str], *, record: str, most: int, otherwise:
         record: What it is, with its article, in error messages.
         most: Most bytes it can have.
         otherwise: What to do with a larger file.
+        filesystem: A file system with settings of the caller's.
 
     Raises:
         ConfigError: If the URL must not be used as it is, such as one that holds keys.
@@ -68,7 +153,8 @@ def read_record(path: str | PathLike[str], *, record: str, most: int, otherwise:
     """
     shown = shown_path(path, record)
     try:
-        content = _read(*open_filesystem(path), most, f"{record} must be a file, {shown!r} is")
+        opened = open_filesystem(path, filesystem=filesystem)
+        content = _read(*opened, most, f"{record} must be a file, {shown!r} is")
     except ConfigError as error:
         # fsspec says so of a protocol that it does not know; what else is wrong is a setting
         if isinstance(error.__cause__, ValueError):

@@ -24,6 +24,8 @@ from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.flyte.internals import interface_of
+from flytekitplugins.wbmon.flyte.main_module import module_in_pod
+from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
@@ -83,6 +85,9 @@ class Node(PythonInstanceTask[C], Generic[C]):
     compute: ClassVar[Any]
     """The work of the node, defined by subclasses; its annotations are the inputs and outputs."""
 
+    shared_urls: ClassVar[tuple[str, ...]] = ()
+    """Settings and inputs that name files which outlive the pod, or which other pods need."""
+
     @classmethod
     def restore(cls, name: str, config: C) -> Node[C]:
         """Rebuild a node from its settings, without calling the constructor of the subclass."""
@@ -101,12 +106,29 @@ class Node(PythonInstanceTask[C], Generic[C]):
         from flytekitplugins.wbmon.publish.lineage import publish_lineage
         from flytekitplugins.wbmon.publish.report import publish_reports
 
+        given = {name: inputs[name] for name in self.shared_urls if name in inputs}
+        require_shared_in_pod(self._called, {**self._shared_settings, **given})
         outputs = self.compute(**inputs)
         made = outputs if isinstance(outputs, tuple) else (outputs,)
         with making_artifacts():
             publish_reports(made, run=current_run())
             publish_lineage(inputs, made, run=current_run())
         return outputs
+
+    def get_config(self, settings: SerializationSettings) -> dict[str, str] | None:
+        """The config that Flyte registers; what only one pod would see is refused here."""
+        # flytekit asks for it whenever it compiles a task for a cluster: plain, mapped or dynamic
+        require_shared(self._called, self._shared_settings)
+        config: dict[str, str] | None = super().get_config(settings)
+        return config
+
+    @property
+    def _called(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+    @property
+    def _shared_settings(self) -> dict[str, Any]:
+        return {name: getattr(self.config, name, None) for name in self.shared_urls}
 
     @property
     def lhs(self) -> str:
@@ -145,15 +167,17 @@ class NodeResolver(TaskResolverMixin):
         """The class, name, configuration and decorators of a node as container arguments."""
         if not isinstance(t, Node):
             raise ConfigError(f"NodeResolver resolves nodes of this package, got {type(t)}")
-        if "<locals>" in type(t).__qualname__:
+        module = module_in_pod(type(t))
+        if "<locals>" in type(t).__qualname__ or not module:
             raise ConfigError(
-                f"the class of node {t.name!r} must not be defined inside a function, where a pod "
-                f"cannot find it, got {type(t).__qualname__}; move it to the module"
+                f"the class of node {t.name!r} must not be defined inside a function or a "
+                f"notebook, where a pod cannot find it, got {type(t).__qualname__}; move it to a "
+                "module"
             )
         tracking = tracking_of(t)
         return [
             "node",
-            f"{type(t).__module__}:{type(t).__qualname__}",
+            f"{module}:{type(t).__qualname__}",
             "name",
             t.name,
             "config",

@@ -77,9 +77,9 @@ class DegradationAlert(Node[AlertSettings]):
         name: The task's name.
         rules: One rule or more, with different titles.
         channels: Channels in addition to the W&B run; they need the extra `notify`.
-        state_uri: The state file, `….json`, of this node alone: a path that all pods share, or an
-            fsspec URL. Without it each window is evaluated alone, and a lasting fault is reported
-            every time.
+        state_uri: The state file, `….json`, of this node alone: an fsspec URL (`file://` for a disk
+            that all pods mount), outside a cluster also a path. Without it each window is evaluated
+            alone, and a lasting fault is reported every time.
         remind_after: Time after which an alert that keeps firing is sent again; never if None.
         keep_nights: Number of windows on the page, which volumes are compared with, too.
         budget: How often all rules together may page by chance: once in a year of 365 windows if
@@ -91,6 +91,8 @@ class DegradationAlert(Node[AlertSettings]):
         ConfigError: If there is no rule, two rules share a title or two channels a name, or a value
             is of another type or out of range. At night, if the state file is another monitor's.
     """
+
+    shared_urls = ("state_uri",)
 
     def __init__(
         self,

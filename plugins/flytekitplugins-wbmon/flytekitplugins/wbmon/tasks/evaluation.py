@@ -72,6 +72,8 @@ class EvaluatePrompts(Node[EvaluationSettings]):
         ConfigError: If there are no variants, or a function has no name that a pod could find.
     """
 
+    shared_urls = ("registry", "answer_store")
+
     def __init__(
         self,
         name: str,
@@ -142,6 +144,8 @@ class AnswerPrompts(Node[EvaluationSettings]):
     Raises:
         ConfigError: If there are no variants, or a function has no name that a pod could find.
     """
+
+    shared_urls = ("registry", "answer_store")
 
     def __init__(
         self,

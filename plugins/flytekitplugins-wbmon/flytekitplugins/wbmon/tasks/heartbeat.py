@@ -55,6 +55,8 @@ class DeadManCheck(Node[HeartbeatSettings]):
             another type or not positive.
     """
 
+    shared_urls = ("watched_uri", "data_uri", "state_uri")
+
     def __init__(  # noqa: PLR0913 - what a node may be told, all by name
         self,
         name: str,

@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.prediction_log.schema import SOURCES, day_folder
+from flytekitplugins.wbmon.storage.filesystem import is_local, open_filesystem
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -62,6 +63,8 @@ class CompactPredictionLog(Node[CompactionSettings]):
     Raises:
         ConfigError: If a number is out of range.
     """
+
+    shared_urls = ("destination",)
 
     def __init__(
         self,
@@ -214,4 +217,7 @@ class JoinFeedback(Node[JoinFeedbackSettings]):
 
 
 def _folder(uri: str) -> StructuredDataset:
+    if is_local(uri):
+        # flytekit would look for a file whose name begins with `file://`
+        uri = open_filesystem(uri)[1]
     return StructuredDataset(uri=uri, file_format="parquet")

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
+from flytekitplugins.wbmon.flyte.main_module import found_as_its_function
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.samples.rows import Sample
 from flytekitplugins.wbmon.monitor.scoring.report import (
@@ -148,7 +149,8 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
         return scored if returns == "scored" else scored.predictions
 
     _describe(score_data, predict, loaders, Scored if returns == "scored" else StructuredDataset)
-    return task(score_data, **{"enable_deck": True, "deck_fields": (), **task_kwargs})
+    function = found_as_its_function(score_data)
+    return task(function, **{"enable_deck": True, "deck_fields": (), **task_kwargs})
 
 
 def _check(predict: Callable[..., Any], loaders: Load, returns: str) -> None:

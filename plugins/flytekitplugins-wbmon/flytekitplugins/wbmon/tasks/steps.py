@@ -42,6 +42,8 @@ class AnalyzeSteps(Node[StepSettings]):
         ConfigError: If `loop_from` is smaller than 2, or `window` no positive length of time.
     """
 
+    shared_urls = ("call_log",)
+
     def __init__(
         self,
         name: str,

@@ -7,12 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 from flytekit import Secret
 
+from flytekitplugins.wbmon.delivery.wandb_hosts import page_url, require_api_url
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.run.api_key import require_api_key
 from flytekitplugins.wbmon.run.offline_store import open_store
-from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST, DEFAULT_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -22,8 +22,8 @@ class SyncSettings:
 
     offline_store: str
     secret: Secret | None
-    host: str
-    api_host: str
+    host: str | None
+    api_host: str | None
     timeout_s: float
 
 
@@ -47,14 +47,16 @@ class SyncOfflineRuns(Node[SyncSettings]):
 
     Each row, artifact and alert is sent once, even if an earlier delivery was interrupted or two
     nodes run at the same time. A run is deleted from the store when W&B has confirmed it. If the
-    server cannot be reached or refuses the key, no further runs are tried.
+    server cannot be reached or refuses the key, no further runs are tried. A run that is for
+    another server than the node's is left, for a node with the key of that server.
 
     Args:
         name: Name of the task.
         secret: The W&B key, which the node requests; None to use W&B's own environment. Not a
             callable, which cannot be sent to the node's pod.
-        host: URL of the W&B pages.
-        api_host: URL of the W&B API.
+        host: URL of the W&B pages; by default those that belong to the API, or WANDB_APP_URL.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL where the node runs, or
+            https://api.wandb.ai.
         offline_store: URL of the store: the `offline_store` of `wandb_init`, or any folder above
             it, such as the raw output prefix.
         timeout_s: Time limit in seconds for each run, copying it from the store included.
@@ -65,13 +67,15 @@ class SyncOfflineRuns(Node[SyncSettings]):
             `flytekit.Secret`.
     """
 
+    shared_urls = ("offline_store",)
+
     def __init__(
         self,
         name: str,
         *,
         secret: Secret | None = None,
-        host: str = DEFAULT_HOST,
-        api_host: str = DEFAULT_API_HOST,
+        host: str | None = None,
+        api_host: str | None = None,
         offline_store: str,
         timeout_s: float = 300.0,
         **task_kwargs: Any,
@@ -103,13 +107,14 @@ class SyncOfflineRuns(Node[SyncSettings]):
         # imported here, because every pod of the project imports the module that defines the node
         from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
 
+        api_host = require_api_url(self.config.api_host)
         runs = sync_store(
             open_store(self.config.offline_store),
-            api_host=self.config.api_host,
-            key=require_api_key(self.config.secret, api_host=self.config.api_host),
+            api_host=api_host,
+            key=require_api_key(self.config.secret, api_host=api_host),
             timeout_s=self.config.timeout_s,
         )
-        host = self.config.host.rstrip("/")
+        host = page_url(api_host, self.config.host)
         left = {run.url: run.reason for run in runs if not run.is_delivered}
         # a run that is left does not fail the node: the next execution tries again
         for url, reason in left.items():
@@ -134,7 +139,7 @@ class TagSettings:
     mode: Literal["max", "min"]
     tag: str
     secret: Secret | None
-    api_host: str
+    api_host: str | None
 
 
 class BestRun(NamedTuple):
@@ -154,9 +159,9 @@ class BestRun(NamedTuple):
 class TagBest(Node[TagSettings]):
     """Tag the best run of a group in W&B, and remove the tag from all others.
 
-    The runs of one execution form a group by default. After a mapped sweep the node therefore finds
-    the best setting. Place it after the sweep, and after `SyncOfflineRuns` if runs may be in an
-    offline store.
+    The runs of one execution, and of those that an eager one begins, form a group by default. After
+    a mapped sweep the node therefore finds the best setting. Place it after the sweep, and after
+    `SyncOfflineRuns` if runs may be in an offline store.
 
     Args:
         name: Name of the task.
@@ -166,7 +171,8 @@ class TagBest(Node[TagSettings]):
         mode: `max` if higher values are better, `min` if lower values are.
         tag: The tag that marks the best run.
         secret: The W&B key, which the node requests; None to use W&B's own environment.
-        api_host: URL of the W&B API.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL where the node runs, or
+            https://api.wandb.ai.
         task_kwargs: Arguments of the task, as for any node.
 
     Raises:
@@ -183,7 +189,7 @@ class TagBest(Node[TagSettings]):
         mode: Literal["max", "min"] = "max",
         tag: str = "best",
         secret: Secret | None = None,
-        api_host: str = DEFAULT_API_HOST,
+        api_host: str | None = None,
         **task_kwargs: Any,
     ) -> None:
         if mode not in ("max", "min"):
@@ -203,7 +209,7 @@ class TagBest(Node[TagSettings]):
         """Tag the best run of a group.
 
         Args:
-            group: Name of the group; if empty, the running execution.
+            group: Name of the group; if empty, that of the running execution.
             among: Ids of the runs to compare, if the group also has older runs; None for all.
 
         Returns:
@@ -216,13 +222,12 @@ class TagBest(Node[TagSettings]):
         from flytekitplugins.wbmon.flyte.identity import current_identity
 
         settings = self.config
+        api_host = require_api_url(settings.api_host)
         best = tag_best(
-            WandbApi(
-                settings.api_host, require_api_key(settings.secret, api_host=settings.api_host)
-            ),
+            WandbApi(api_host, require_api_key(settings.secret, api_host=api_host)),
             entity=settings.entity,
             project=settings.project,
-            group=group or current_identity().execution,
+            group=group or current_identity().group,
             metric=settings.metric,
             mode=settings.mode,
             tag=settings.tag,

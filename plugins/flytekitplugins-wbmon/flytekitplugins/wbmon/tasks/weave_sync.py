@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from flytekit import Secret
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.delivery.wandb_hosts import require_api_url, trace_url
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.function_reference import rows_of
@@ -18,10 +19,7 @@ from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.run.api_key import require_api_key
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
-from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST
 from flytekitplugins.wbmon.tasks._node import Node
-
-_TRACE_HOST = "https://trace.wandb.ai"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +30,7 @@ class ReplaySettings:
     entity: str
     secret: Secret | None
     rate: float = 0.01
-    api_host: str = DEFAULT_API_HOST
+    api_host: str | None = None
     trace_host: str = ""
     offline_store: str = ""
     deadline_s: float = 300.0
@@ -67,8 +65,9 @@ class ReplayToWeave(Node[ReplaySettings]):
         secret: The W&B key, which the node requests; None to use W&B's own environment.
         rate: Share of the calls without failure and rating that is sent, in [0, 1]. They are chosen
             by a hash of the request id, so that a retry sends the same ones.
-        api_host: URL of the W&B API.
-        trace_host: URL of the trace server; by default the one that belongs to `api_host`.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL where the node runs, or
+            https://api.wandb.ai.
+        trace_host: URL of the trace server, as for `weave_init`.
         offline_store: URL for traces that cannot be delivered. If empty, they are stored below the
             task's raw output prefix in a pod, and on the local disk elsewhere.
         deadline_s: Time limit in seconds for the delivery.
@@ -78,6 +77,8 @@ class ReplayToWeave(Node[ReplaySettings]):
         ConfigError: If `rate` is out of range, or `secret` is not a `flytekit.Secret`.
     """
 
+    shared_urls = ("offline_store",)
+
     def __init__(  # noqa: PLR0913 - where from, where to, and how much
         self,
         name: str,
@@ -86,7 +87,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         entity: str,
         secret: Secret | None,
         rate: float = 0.01,
-        api_host: str = DEFAULT_API_HOST,
+        api_host: str | None = None,
         trace_host: str = "",
         offline_store: str = "",
         deadline_s: float = 300.0,
@@ -127,13 +128,14 @@ class ReplayToWeave(Node[ReplaySettings]):
 
         config = self.config
         url = store_url(config.offline_store or None, current_identity())
-        key = require_api_key(config.secret, api_host=config.api_host).reveal()
+        api_host = require_api_url(config.api_host)
+        key = require_api_key(config.secret, api_host=api_host).reveal()
         found = replay_rows(
             rows_of(open_data(data)),
             Target(
                 entity=config.entity,
                 project=config.project,
-                trace_url=_trace_url(config.trace_host, config.api_host),
+                trace_url=trace_url(api_host, config.trace_host),
             ),
             folder=Path(tempfile.mkdtemp(prefix="weave-")),
             api_key=key,
@@ -158,7 +160,7 @@ class SyncTracesSettings:
 
     secret: Secret | None
     offline_store: str
-    api_host: str = DEFAULT_API_HOST
+    api_host: str | None = None
     trace_host: str = ""
     deadline_s: float = 300.0
 
@@ -184,10 +186,12 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         name: Name of the task.
         secret: The W&B key, which the node requests; None to use W&B's own environment.
         offline_store: URL of the store, as given to `weave_init`.
-        api_host: URL of the W&B API; its host name selects the W&B login if `secret` is None.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL where the node runs, or
+            https://api.wandb.ai. Its host name selects the W&B login if `secret` is None.
         trace_host: URL of a trace server for all traces. If empty, those are sent that were
-            recorded for the server that belongs to `api_host`, and others are left: whoever can
-            write to the store could otherwise have the key sent anywhere.
+            recorded for the server to which `weave_init` with this `api_host` would send them, and
+            others are left: whoever can write to the store could otherwise have the key sent
+            anywhere.
         deadline_s: Time limit in seconds for the traces of one task.
         task_kwargs: Arguments of the task, as for any node.
 
@@ -195,13 +199,15 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         ConfigError: If `secret` is not a `flytekit.Secret`.
     """
 
+    shared_urls = ("offline_store",)
+
     def __init__(
         self,
         name: str,
         *,
         secret: Secret | None,
         offline_store: str,
-        api_host: str = DEFAULT_API_HOST,
+        api_host: str | None = None,
         trace_host: str = "",
         deadline_s: float = 300.0,
         **task_kwargs: Any,
@@ -226,20 +232,14 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         from flytekitplugins.wbmon.delivery.traces.store import drain_store
 
         config = self.config
+        api_host = require_api_url(config.api_host)
         found = drain_store(
             open_store(config.offline_store),
-            api_key=require_api_key(config.secret, api_host=config.api_host).reveal(),
+            api_key=require_api_key(config.secret, api_host=api_host).reveal(),
             deadline_s=config.deadline_s,
             trace_url=config.trace_host.rstrip("/"),
-            known_url=_trace_url("", config.api_host),
+            known_url=trace_url(api_host),
         )
         for url, reason in found.left.items():
             show_note(f"{url} stays in the store: {reason}")
         return TracesSynced(found.n_spools, found.n_delivered, found.n_left)
-
-
-def _trace_url(trace_host: str, api_host: str) -> str:
-    if trace_host:
-        return trace_host.rstrip("/")
-    # as weave does: a self-hosted W&B serves traces below its own URL
-    return _TRACE_HOST if api_host == DEFAULT_API_HOST else f"{api_host.rstrip('/')}/traces"

@@ -11,10 +11,9 @@ from flytekitplugins.wbmon.flyte import internals, local_cache
 from flytekitplugins.wbmon.flyte.carried_decorators import note_decorator
 from flytekitplugins.wbmon.flyte.id_inputs import check_inputs
 from flytekitplugins.wbmon.flyte.secrets import with_secret
+from flytekitplugins.wbmon.flyte.shared_urls import Urls
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.settings import (
-    DEFAULT_API_HOST,
-    DEFAULT_HOST,
     RunSettings,
     by_position,
 )
@@ -41,10 +40,11 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         entity: W&B user or team.
         secret: A `flytekit.Secret` with the W&B key, or a callable that returns it.
         id: Thread id of the traces, or a template as for `wandb_init`; in a pod
-            `{execution}-{node}-{attempt}` by default.
-        host: URL of the W&B pages.
-        api_host: URL of the W&B API.
-        trace_host: URL of the trace server; by default the one that belongs to `api_host`.
+            the name of the pod by default.
+        host: URL of the W&B pages, as for `wandb_init`.
+        api_host: URL of the W&B API, as for `wandb_init`.
+        trace_host: URL of the trace server; by default WF_TRACE_SERVER_URL, or the one that
+            belongs to the API. The variable does not apply if WANDB_BASE_URL names another API.
         delivery_timeout_s: Maximum seconds by which delivery may prolong the task.
         offline_store: URL of the folder for traces that could not be delivered; in a pod by default
             below the task's raw output prefix.
@@ -73,8 +73,8 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         entity: str | None = None,
         secret: Secret | Callable[[], str] | None = None,
         id: str | None = None,  # noqa: A002 - wandb's name
-        host: str = DEFAULT_HOST,
-        api_host: str = DEFAULT_API_HOST,
+        host: str | None = None,
+        api_host: str | None = None,
         *,
         trace_host: str = "",
         delivery_timeout_s: float = 30.0,
@@ -140,6 +140,11 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
 
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_trace(self.settings, task=task, inputs=inputs)
+
+    @property
+    def _shared_urls(self) -> Urls:
+        run, call_log = self.settings.run, self.settings.call_log
+        return {"offline_store": run.offline_store, "call_log": call_log} if run.enabled else {}
 
     def _outputs(self, outputs: Any, function: Callable[..., Any]) -> Any:
         """Convert the outputs to types that Flyte accepts, and publish evaluations among them."""

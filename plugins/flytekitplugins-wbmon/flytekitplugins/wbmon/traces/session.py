@@ -335,7 +335,7 @@ def _spool_root(identity: TaskIdentity) -> Path:
 def _url(settings: TraceSettings, session: TraceSession) -> str:
     if session.client is None or settings.run.resolved_project is None:
         return ""
-    return f"{settings.run.host.rstrip('/')}/{quote(session.project)}/weave/traces"
+    return f"{settings.run.resolved_host}/{quote(session.project)}/weave/traces"
 
 
 def _root(

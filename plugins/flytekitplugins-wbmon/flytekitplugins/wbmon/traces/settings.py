@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flytekitplugins.wbmon.delivery import wandb_hosts
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST, RunSettings
+from flytekitplugins.wbmon.run.settings import RunSettings
 
-DEFAULT_TRACE_HOST = "https://trace.wandb.ai"
 PROVIDERS = ("openai", "anthropic", "litellm", "google_genai", "mistral", "cohere", "groq")
 
 
@@ -35,13 +34,7 @@ class TraceSettings:
     @property
     def trace_url(self) -> str:
         """Base URL of the trace server: from the argument, the environment or the API host."""
-        given = self.trace_host or os.environ.get("WF_TRACE_SERVER_URL", "")
-        if given:
-            return given.rstrip("/")
-        if self.run.resolved_api_host == DEFAULT_API_HOST:
-            return DEFAULT_TRACE_HOST
-        # where a self-hosted W&B server serves traces
-        return f"{self.run.resolved_api_host.rstrip('/')}/traces"
+        return wandb_hosts.trace_url(self.run.resolved_api_host, self.trace_host)
 
     def to_config(self) -> dict[str, Any]:
         """The settings as JSON data, for the command line of a task.

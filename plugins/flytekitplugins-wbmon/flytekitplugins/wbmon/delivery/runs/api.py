@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.delivery.runs.answers import (
     typed_value,
 )
 from flytekitplugins.wbmon.delivery.runs.transport import StatusError, post_json
+from flytekitplugins.wbmon.delivery.wandb_hosts import page_url
 from flytekitplugins.wbmon.errors import PublishError
 
 _TIMEOUT_S = 5.0
@@ -34,10 +35,6 @@ _TIMEOUT_S = 5.0
 _LEAST_S = 1.0
 _UNAUTHORIZED = 401
 _REFUSED = (_UNAUTHORIZED, 403, 404)
-_CHECK_KEY = (
-    "it refuses the W&B key; check the secret, your key is shown at https://wandb.ai/authorize (at "
-    "/authorize of a server of your own)"
-)
 
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
@@ -341,7 +338,10 @@ class WandbApi:
             if error.status not in _REFUSED:
                 raise
             if error.status == _UNAUTHORIZED:
-                raise KeyRefusedError(f"{error}: {_CHECK_KEY}") from None
+                raise KeyRefusedError(
+                    f"{error}: it refuses the W&B key; check the secret, your key is shown at "
+                    f"{page_url(self._host)}/authorize"
+                ) from None
             raise ServerRefusedError(str(error)) from None
 
 

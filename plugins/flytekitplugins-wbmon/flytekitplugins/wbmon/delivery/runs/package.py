@@ -28,6 +28,8 @@ class PackedRun:
         n_alerts: Number of alerts.
         n_artifacts: Number of artifacts.
         exit_code: The run's exit code; None if its log has no end.
+        api_host: URL of the W&B API that the run is for; empty if its task named none, as in all
+            runs that earlier releases have stored.
     """
 
     entity: str
@@ -38,14 +40,15 @@ class PackedRun:
     n_alerts: int
     n_artifacts: int
     exit_code: int | None
+    api_host: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain Python containers."""
         return asdict(self)
 
     @classmethod
-    def of(cls, content: LogContent, folder: Path) -> PackedRun:
-        """Describe a run by the content of its log, and its folder."""
+    def of(cls, content: LogContent, folder: Path, api_host: str = "") -> PackedRun:
+        """Describe a run by the content of its log, its folder, and the server that it is for."""
         target = content.target
         return cls(
             entity=target.entity if target else "",
@@ -56,6 +59,7 @@ class PackedRun:
             n_alerts=len(content.alerts),
             n_artifacts=len(content.artifacts),
             exit_code=content.exit_code,
+            api_host=api_host,
         )
 
     @classmethod
@@ -66,9 +70,10 @@ class PackedRun:
             KeyError: If an entry is missing, as in the description of something else.
             TypeError: If an entry is not of its type.
         """
-        found = {each.name: stored[each.name] for each in fields(cls)}
+        described = {"api_host": "", **stored}
+        found = {each.name: described[each.name] for each in fields(cls)}
         for name, value in found.items():
-            is_text = name in ("entity", "project", "run_id", "started_at")
+            is_text = name in ("entity", "project", "run_id", "started_at", "api_host")
             is_optional = name == "exit_code" and value is None
             if not (is_optional or type(value) is (str if is_text else int)):
                 raise TypeError(f"{name} must be {'text' if is_text else 'a number'}")

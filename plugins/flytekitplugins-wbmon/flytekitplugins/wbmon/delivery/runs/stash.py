@@ -49,14 +49,18 @@ class RunStash:
     Args:
         folder: The run's folder.
         open_store: Opens the store.
+        api_host: URL of the W&B API that the run is for; empty for any.
 
     Raises:
         DataError: If the folder does not hold exactly one log.
     """
 
-    def __init__(self, folder: Path, open_store: Callable[[], OfflineStore]) -> None:
+    def __init__(
+        self, folder: Path, open_store: Callable[[], OfflineStore], *, api_host: str = ""
+    ) -> None:
         self._folder = folder
         self._open_store = open_store
+        self._api_host = api_host
         # two pods may write runs of one name
         self._name = f"{folder.name}-{uuid.uuid4().hex[:8]}"
         self._packer = RunPacker(folder)
@@ -155,7 +159,8 @@ class RunStash:
             return self._finish(tally)
         except LeaseLostError:
             # somebody delivers what was stored; all of it is stored once more, as rows came since
-            return RunStash(self._folder, self._open_store).finish(tally)
+            again = RunStash(self._folder, self._open_store, api_host=self._api_host)
+            return again.finish(tally)
 
     def remove(self) -> None:
         """Delete what is stored; raises as `finish` does."""
@@ -233,7 +238,7 @@ class RunStash:
             del self._queue[name]
 
     def _described(self) -> PackedRun:
-        run = PackedRun.of(self._packer.content, self._folder)
+        run = PackedRun.of(self._packer.content, self._folder, self._api_host)
         return replace(run, n_rows=run.n_rows - self._packer.n_left_out)
 
     def _sides(self, progress: DeliveryProgress) -> dict[str, str]:

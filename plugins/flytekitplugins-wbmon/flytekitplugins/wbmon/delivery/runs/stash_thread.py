@@ -50,17 +50,23 @@ class StashThread:
         open_store: Opens the store; called with the context of the caller, where flytekit's
             settings are.
         is_delivered: Whether a process delivers the run meanwhile; else all of it waits.
+        api_host: URL of the W&B API that the run is for; empty for any.
 
     Raises:
         DataError: If the folder does not hold exactly one log.
     """
 
     def __init__(
-        self, folder: Path, open_store: Callable[[], OfflineStore], *, is_delivered: bool
+        self,
+        folder: Path,
+        open_store: Callable[[], OfflineStore],
+        *,
+        is_delivered: bool,
+        api_host: str = "",
     ) -> None:
         self._folder = folder
         self._log = log_path(folder)
-        self._stash = RunStash(folder, open_store)
+        self._stash = RunStash(folder, open_store, api_host=api_host)
         self._patience_s = _PATIENCE_S if is_delivered else 0.0
         self._pid = os.getpid()
         self._is_over = threading.Event()

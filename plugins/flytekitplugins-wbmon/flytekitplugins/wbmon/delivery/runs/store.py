@@ -38,7 +38,11 @@ class StoredRun:
 
 
 def keep_run(
-    folder: Path, open_store: Callable[[], OfflineStore], tally: RunTally | None = None
+    folder: Path,
+    open_store: Callable[[], OfflineStore],
+    tally: RunTally | None = None,
+    *,
+    api_host: str = "",
 ) -> str:
     """Store a run's folder.
 
@@ -46,6 +50,7 @@ def keep_run(
         folder: The run's folder.
         open_store: Opens the store.
         tally: What the task told of its end, if it has ended.
+        api_host: URL of the W&B API that the run is for; empty for any.
 
     Returns:
         URL of the stored folder.
@@ -54,7 +59,7 @@ def keep_run(
         DataError: If the folder does not hold exactly one log.
         StorageError: If the store cannot be reached.
     """
-    return RunStash(folder, open_store).finish(tally or RunTally())
+    return RunStash(folder, open_store, api_host=api_host).finish(tally or RunTally())
 
 
 def find_runs(store: OfflineStore) -> list[StoredRun]:

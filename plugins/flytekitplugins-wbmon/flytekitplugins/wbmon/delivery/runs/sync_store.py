@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transport import UnreachableError
 from flytekitplugins.wbmon.delivery.runs.unpack import unpack
 from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.delivery.wandb_hosts import is_same_server
 from flytekitplugins.wbmon.errors import PublishError, WbmonError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def sync_store(
     delivering is left to that process. So is the run of a task that is at work, without a word. The
     run of a task whose container was killed is delivered as far as it was stored, as failed. If the
     server cannot be reached or refuses the key, the round ends, and all further runs are left for
-    that reason.
+    that reason. A run that is for another server than this is left in any case.
 
     Args:
         store: The store.
@@ -109,7 +110,8 @@ class _Round:
     def deliver(self, stored: StoredRun) -> tuple[str, str]:
         """Deliver a run; returns why it is still in the store, and what it lacks."""
         until = time.monotonic() + self._timeout_s
-        problem = stored.stored.problem or self._ended or self._probe(stored.run, until)
+        problem = stored.stored.problem or self._elsewhere(stored.run)
+        problem = problem or self._ended or self._probe(stored.run, until)
         if problem:
             return problem, ""
         left = until - time.monotonic()
@@ -133,6 +135,15 @@ class _Round:
             if progress.is_confirmed:
                 borrowed.remove()
             return progress.reason, progress.lost
+
+    def _elsewhere(self, run: PackedRun) -> str:
+        """Why the server of this round is not the one that the run is for; empty if it may be."""
+        if not run.api_host or is_same_server(run.api_host, self._api_host):
+            return ""
+        return (
+            f"it is for {run.api_host}, and this key is for {self._api_host}; deliver it with "
+            "api_host= and the key of that server"
+        )
 
     def _probe(self, run: PackedRun, until: float) -> str:
         """Ask the server for the run; returns why it is of no use to deliver it now."""

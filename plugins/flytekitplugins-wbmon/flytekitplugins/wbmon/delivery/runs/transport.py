@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from flytekitplugins.wbmon.delivery.no_redirection import NoRedirection
 from flytekitplugins.wbmon.delivery.runs.answers import parse_json
 from flytekitplugins.wbmon.errors import PublishError
 from flytekitplugins.wbmon.storage.guard import without_secrets
@@ -168,13 +169,8 @@ class _SecureHandler(urllib.request.HTTPSHandler):
         return super().do_open(partial(self._cut_off.connection, http_class), req, **kwargs)
 
 
-class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Do not follow: the new address would be sent the key."""
-
-
 def _opener(cut_off: _CutOff) -> urllib.request.OpenerDirector:
     # with the proxies of the environment, as every opener
     return urllib.request.build_opener(
-        _PlainHandler(cut_off), _SecureHandler(cut_off), _NoRedirection()
+        _PlainHandler(cut_off), _SecureHandler(cut_off), NoRedirection()
     )

@@ -22,14 +22,15 @@ _PREFIX = "WANDB_"
 # the address of another process's service, with which this process's runs would end
 _OURS = frozenset(
     {
-        "dir", "entity", "job_type", "mode", "name", "notes", "project", "root_dir", "run_group",
-        "run_job_type", "run_name", "run_notes", "run_tags", "service", "tags",
+        "app_url_override", "dir", "entity", "job_type", "mode", "name", "notes", "project",
+        "root_dir", "run_group", "run_job_type", "run_name", "run_notes", "run_tags", "service",
+        "tags",
     }
 )  # fmt: skip
 # which run it is, what is written of it, and time limits without which a run neither opens nor ends
 _WITHHELD = frozenset(
     {
-        "allow_offline_artifacts", "app_url_override", "finish_timeout", "finish_timeout_raises",
+        "allow_offline_artifacts", "finish_timeout", "finish_timeout_raises",
         "force", "fork_from", "heartbeat_seconds", "identity_token_file", "init_timeout", "launch",
         "launch_config_path", "max_end_of_run_history_metrics", "reinit", "resume", "resume_from",
         "resumed", "run_id", "stop_fn", "sweep_id", "sweep_param_path", "sync_tensorboard",

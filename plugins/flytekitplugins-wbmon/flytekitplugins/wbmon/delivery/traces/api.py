@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from flytekitplugins.wbmon.delivery.no_redirection import NoRedirection
 from flytekitplugins.wbmon.delivery.traces.newest_alias import newest_digest
 from flytekitplugins.wbmon.delivery.traces.pending import Batch
 from flytekitplugins.wbmon.delivery.traces.spool import Target
@@ -134,7 +135,7 @@ class TraceApi:
         # not 0, which would make the socket non-blocking, so that every request fails
         left = max(0.1, min(_REQUEST_S, self.until() - time.monotonic()))
         try:
-            with urllib.request.urlopen(request, timeout=left) as answer:  # noqa: S310
+            with urllib.request.build_opener(NoRedirection).open(request, timeout=left) as answer:
                 answer.read()  # an answer that breaks off confirms nothing
         except urllib.error.HTTPError as error:
             with error:  # the server says why in the body, which may be a long HTML page
@@ -148,10 +149,11 @@ def classify_status(status: int, message: str) -> None:
     """Raise the exception for an HTTP status other than success.
 
     Raises:
-        OutageError: If the server accepts nothing at present (401, 403, 404, 408, 429, 5xx).
+        OutageError: If the server accepts nothing at present (3xx, 401, 403, 404, 408, 429, 5xx).
         RefusedError: For any other status: the server rejects this record for good.
     """
-    if status in _HOPELESS:
+    # another address may get the record one day, but not with this key
+    if status in _HOPELESS or status < 400:  # noqa: PLR2004 - HTTP
         raise OutageError(message, may_pass=False, status=status)
     if status in (408, 429) or status >= 500:  # noqa: PLR2004 - HTTP
         raise OutageError(message, may_pass=True, status=status)

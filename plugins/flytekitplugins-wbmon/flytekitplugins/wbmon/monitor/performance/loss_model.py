@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
-from flytekitplugins.wbmon.storage.record_file import read_record, shown_path, write_record
+from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,11 +17,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_RECORD = "a model of the loss"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LossModel:
+class LossModel(RecordFile):
     """What `fit_loss_model` learned from labelled rows; `estimate_loss` applies it to a window.
 
     It holds the features of up to 20,000 rows of the reference, so it is as confidential as they
@@ -41,6 +38,9 @@ class LossModel:
         losses: The fitted model of each loss, `mae` and `mse`; empty if errors are too large.
     """
 
+    FILE_NOUN: ClassVar[str] = "a model of the loss"
+    IF_TOO_LARGE: ClassVar[str] = "if it is data, fit a model first: fit_loss_model(path, ...)"
+
     label: str
     prediction: str
     features: tuple[str, ...]
@@ -52,47 +52,31 @@ class LossModel:
     row_weight: Floats
     losses: Mapping[str, FittedLoss]
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, and the folders that it lacks on a disk.
+    @classmethod
+    def file_format(cls) -> str:
+        """The ending of its files, and the format of its blobs in Flyte."""
+        return "wbmon-loss-model"
 
-        Args:
-            path: The file; any path or fsspec URL.
+    def to_bytes(self) -> bytes:
+        """The content of its file; the same for equal models, in every process.
 
         Raises:
-            ConfigError: If the URL must not be used as it is, such as one that holds keys.
-            DataError: If no file can have the path, or the model does not fit in 256 MiB.
-            StorageError: If the file cannot be written.
+            DataError: If it does not fit in 256 MiB.
         """
         from flytekitplugins.wbmon.monitor.performance.loss_model_file import fields_to_bytes
 
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        write_record(path, fields_to_bytes(values), record=_RECORD)
+        return fields_to_bytes({item.name: getattr(self, item.name) for item in fields(self)})
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> LossModel:
-        """Read a model that `save` wrote; `path` may be any fsspec URL.
-
-        A file that anyone may have written is safe to load: what it can take of memory and time is
-        bounded, and nothing in it is executed.
+    def from_bytes(cls, content: bytes, path: str) -> LossModel:
+        """The model in the content of a file; what it can take of memory and time is bounded.
 
         Raises:
-            ConfigError: If the URL must not be used as it is, such as one that holds keys.
-            DataError: If the file does not exist, is not a model of the loss, is longer than 256
-                MiB, is damaged, or was written by a newer version of this package.
-            StorageError: If the file cannot be read.
+            DataError: If it is none, is damaged, or was written by a newer version.
         """
-        from flytekitplugins.wbmon.monitor.performance.loss_model_file import (
-            MAX_FILE_BYTES,
-            fields_from_bytes,
-        )
+        from flytekitplugins.wbmon.monitor.performance.loss_model_file import fields_from_bytes
 
-        content = read_record(
-            path,
-            record=_RECORD,
-            most=MAX_FILE_BYTES,
-            otherwise="if it is data, fit a model first: fit_loss_model(path, ...)",
-        )
-        return cls(**fields_from_bytes(content, shown_path(path, _RECORD)))
+        return cls(**fields_from_bytes(content, path))
 
     def to_html(self) -> str:
         """What was measured in the reference, as a page."""

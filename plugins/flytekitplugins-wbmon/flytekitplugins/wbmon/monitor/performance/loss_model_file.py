@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.stats.boosted_trees import BoostedTrees
 from flytekitplugins.wbmon.stats.loss_model import FittedLoss
+from flytekitplugins.wbmon.storage.record_file import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
 
 FORMAT_VERSION = 1
-MAX_FILE_BYTES = 2**28
-"""Longest file that is read: 256 MiB."""
-
 _MAX_PAYLOAD_BYTES = 2**30
 _MAX_TREES = 1000
 _MAX_NODES = 64  # of a tree, so a walk has no more steps

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.storage.record_file import read_record, shown_path, write_record
-
-_RECORD = "a profile"
+from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(RecordFile):
     """A summary of a window of data, with one `FeatureProfile` for each column.
 
     Attributes:
@@ -33,6 +30,9 @@ class Profile:
         weight: The column with the row weights; empty if rows were not weighted.
         at: The column with the time of each row, from which ages were counted; empty without one.
     """
+
+    FILE_NOUN: ClassVar[str] = "a profile"
+    IF_TOO_LARGE: ClassVar[str] = "if it is data, profile it first: profile_data(path)"
 
     n_rows: int
     features: Mapping[str, FeatureProfile]
@@ -45,50 +45,28 @@ class Profile:
         """Whether it has neither rows nor columns, as one that was merged of no partition."""
         return not self.n_rows and not self.features
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the profile to one file, and the folders that it lacks on a disk.
-
-        Args:
-            path: The file; any path or fsspec URL.
+    def to_bytes(self) -> bytes:
+        """The content of its file; the same for equal profiles, in every process.
 
         Raises:
-            ConfigError: If the URL must not be used as it is, such as one that holds keys.
-            DataError: If no file can have the path: a folder does, or a file where it has a folder.
-            StorageError: If the file cannot be written.
+            DataError: If it does not fit in 256 MiB.
         """
         from flytekitplugins.wbmon.monitor.profiles.profile_file import features_to_bytes
 
-        content = features_to_bytes(
+        return features_to_bytes(
             self.features, n_rows=self.n_rows, layout=self.layout, weight=self.weight, at=self.at
         )
-        write_record(path, content, record=_RECORD)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Profile:
-        """Read a profile that `save` wrote; `path` may be any fsspec URL.
-
-        A file that anyone may have written is safe to load: what it can take of memory and time is
-        bounded, and nothing in it is executed.
+    def from_bytes(cls, content: bytes, path: str) -> Profile:
+        """The profile in the content of a file; what it can take of memory and time is bounded.
 
         Raises:
-            ConfigError: If the URL must not be used as it is, such as one that holds keys.
-            DataError: If the file does not exist, is not a profile, is longer than 256 MiB, is
-                damaged, was written by a newer version of this package, or lies at a URL of a
-                protocol that fsspec does not know.
-            StorageError: If the file cannot be read.
+            DataError: If it is none, is damaged, or was written by a newer version.
         """
-        from flytekitplugins.wbmon.monitor.profiles.profile_file import (
-            MAX_FILE_BYTES,
-            features_from_bytes,
-        )
+        from flytekitplugins.wbmon.monitor.profiles.profile_file import features_from_bytes
 
-        content = read_record(
-            path,
-            record=_RECORD,
-            most=MAX_FILE_BYTES,
-            otherwise="if it is data, profile it first: profile_data(path)",
-        )
-        features, about = features_from_bytes(content, shown_path(path, _RECORD))
+        features, about = features_from_bytes(content, path)
         return cls(features=features, **about)
 
 

@@ -24,14 +24,12 @@ from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import (
     without_directions,
 )
 from flytekitplugins.wbmon.monitor.profiles.profile_version_2 import as_version_3
+from flytekitplugins.wbmon.storage.record_file import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT_VERSION = 3
-MAX_FILE_BYTES = 2**28
-"""Longest file that is read: 256 MiB, some 10,000 columns with 1000 categories or a full grid."""
-
 MAX_PAYLOAD_BYTES = 2**30
 """Most that the arrays of a file may take in memory, 1 GiB: full grids of 40,000 columns."""
 

@@ -57,8 +57,8 @@ class WandbSink:
             them later. Without it they stay in `folder`.
         instance: Name of this process; by default host, process id and six random hex digits, so
             that no process continues the run of another. A forked process appends its process id.
-        host: URL of the W&B app.
-        api_host: URL of the W&B API.
+        host: URL of the W&B pages, as for `wandb_init`.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL, or https://api.wandb.ai.
 
     Raises:
         ConfigError: If `every_s` is not positive, or the project or entity is not valid in W&B.
@@ -79,8 +79,8 @@ class WandbSink:
         folder: str = "wandb-serving",
         offline_store: str | None = None,
         instance: str | None = None,
-        host: str = "https://wandb.ai",
-        api_host: str = "https://api.wandb.ai",
+        host: str | None = None,
+        api_host: str | None = None,
     ) -> None:
         from flytekitplugins.wbmon.run.settings import RunSettings
 
