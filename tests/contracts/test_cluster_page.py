@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.flyte import identity
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from support.environment import ROOT
 from support.in_process import pod_context
-from support.pod import Place
+from support.place import Place
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text()
 
