@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.reports.report import Report
-from flytekitplugins.wbmon.reports.serialize import record_to_json
+from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
     import wandb
@@ -29,7 +28,7 @@ def publish_lineage(
 ) -> None:
     """Log the inputs and outputs of a task to its run; errors are only logged.
 
-    Values that are not profiles, reports, data sets, files or directories are skipped.
+    Values that are not records, data sets, files or directories are skipped.
 
     Args:
         inputs: The inputs of the task by name.
@@ -64,15 +63,18 @@ def _artifacts(value: Any) -> Iterable[wandb.Artifact]:
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _artifacts(item)
-    elif isinstance(value, Profile):
-        yield _stored("profile", value.save)
-    elif isinstance(value, Report):
-        text = record_to_json(value)
-        yield _stored(value.artifact_name, lambda path: Path(path).write_text(text))
+    elif isinstance(value, RecordFile):
+        yield _stored(_name_of(value), value.save)
     else:
         found = _address(value)
         if found is not None:
             yield _referred(*found)
+
+
+def _name_of(record: RecordFile) -> str:
+    if isinstance(record, Report):
+        return record.artifact_name
+    return record.file_format().removeprefix("wbmon-")
 
 
 def _stored(kind: str, save: Any) -> wandb.Artifact:
