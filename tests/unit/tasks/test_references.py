@@ -162,3 +162,18 @@ def test_the_numbers_of_a_baseline_are_not_those_of_the_night_that_loads_it(
     assert not any(
         key.startswith("performance") for row in find_run(tmp_path).history for key in row
     )
+
+
+def test_a_tracked_promotion_is_logged_and_a_refused_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[str, str, str]] = []
+
+    def log(record: Any, *, model: str, alias: str, version: str, run: Any) -> None:
+        logged.append((model, alias, version))
+
+    monkeypatch.setattr("flytekitplugins.wbmon.publish.lineage.publish_promotion", log)
+    promote = PromoteReference("t.promote", reason="r", **settings(str(tmp_path)))
+    found = promote(record=profile(1.0))
+    assert not promote(record=profile(1.0)).promoted
+    assert logged == [("payments", "production", found.version)]

@@ -9,6 +9,7 @@ they are; the artifact only refers to their URL.
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_NAME = 128
 
 
 def publish_lineage(
@@ -46,6 +49,32 @@ def publish_lineage(
                 run.log_artifact(artifact)
     except Exception:  # a monitor must never break what it monitors
         logger.warning("the lineage of the run could not be noted", exc_info=True)
+
+
+def publish_promotion(
+    record: RecordFile, *, model: str, alias: str, version: str, run: wandb.Run | None
+) -> None:
+    """Log a record that was promoted as a version of its own artifact; errors are only logged.
+
+    The artifact is called by the model and the kind of the record, such as `payments-profile`.
+
+    Args:
+        record: The record.
+        model: Name of the model.
+        alias: The alias that points at it since.
+        version: Its digest in the folder of references.
+        run: The W&B run of the task; None if there is none.
+    """
+    if run is None or run.disabled:
+        return
+    try:
+        kind = _name_of(record)
+        # W&B allows no other characters
+        name = re.sub(r"[^\w.-]", "-", f"{model}-{kind}", flags=re.ASCII)[:_LONGEST_NAME]
+        artifact = _stored(name, record.save, kind="reference", metadata={"version": version})
+        run.log_artifact(artifact, aliases=["latest", alias])
+    except Exception:  # a monitor must never break what it monitors
+        logger.warning("the promotion could not be noted in the run", exc_info=True)
 
 
 def _use(run: wandb.Run, artifact: wandb.Artifact) -> None:
@@ -77,15 +106,17 @@ def _name_of(record: RecordFile) -> str:
     return record.file_format().removeprefix("wbmon-")
 
 
-def _stored(kind: str, save: Any) -> wandb.Artifact:
+def _stored(
+    name: str, save: Any, *, kind: str = "", metadata: dict[str, Any] | None = None
+) -> wandb.Artifact:
     import wandb
 
-    artifact = wandb.Artifact(kind, type=kind)
+    artifact = wandb.Artifact(name, type=kind or name, metadata=metadata)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / kind
+        path = Path(folder) / name
         save(str(path))
         # wandb copies the file into its staging area, so the folder may be removed
-        artifact.add_file(str(path), name=kind)
+        artifact.add_file(str(path), name=name)
     return artifact
 
 

@@ -226,6 +226,19 @@ class PromoteReference(Node[PromoteSettings]):
             before=found.before,
         )
 
+    def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:
+        from flytekitplugins.wbmon.publish.lineage import publish_promotion
+
+        super()._publish(inputs, outputs)
+        if outputs.promoted:
+            publish_promotion(
+                inputs["record"],
+                model=self.config.model,
+                alias=self.config.alias,
+                version=outputs.version,
+                run=current_run(),
+            )
+
 
 def _files(settings: LoadSettings | PromoteSettings) -> ReferenceFiles[Any]:
     from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
