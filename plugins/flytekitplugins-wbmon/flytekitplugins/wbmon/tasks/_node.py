@@ -35,6 +35,8 @@ from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.lifecycle import current_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flytekit import Cache
     from flytekit.configuration import SerializationSettings
     from flytekit.core.base_task import Task
@@ -106,17 +108,20 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
     def execute(self, **inputs: Any) -> Any:
         """Run `compute` and publish its reports; errors in publishing do not fail the task."""
-        from flytekitplugins.wbmon.publish.lineage import publish_lineage
-        from flytekitplugins.wbmon.publish.report import publish_reports
-
         given = {name: inputs[name] for name in self.shared_urls if name in inputs}
         require_shared_in_pod(self._called, {**self._shared_settings, **given})
         outputs = self.compute(**inputs)
-        made = outputs if isinstance(outputs, tuple) else (outputs,)
         with making_artifacts():
-            publish_reports(made, run=current_run())
-            publish_lineage(inputs, made, run=current_run())
+            self._publish(inputs, outputs)
         return outputs
+
+    def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:
+        from flytekitplugins.wbmon.publish.lineage import publish_lineage
+        from flytekitplugins.wbmon.publish.report import publish_reports
+
+        made = outputs if isinstance(outputs, tuple) else (outputs,)
+        publish_reports(made, run=current_run())
+        publish_lineage(inputs, made, run=current_run())
 
     def get_config(self, settings: SerializationSettings) -> dict[str, str] | None:
         """The config that Flyte registers; what only one pod would see is refused here."""
