@@ -12,8 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flytekit import FlyteContext
-from flytekit.core.data_persistence import FileAccessProvider
+from flytekit import FlyteContext, FlyteContextManager
 from flytekit.core.type_engine import TypeEngine, TypeTransformer, TypeTransformerFailedError
 from flytekit.exceptions.system import FlyteDownloadDataException
 from flytekit.models.core.types import BlobType
@@ -195,7 +194,8 @@ def _url_of(value: Any) -> str | None:
         return None
     # `path` is a local copy once it was downloaded
     place = os.fspath(value.remote_source or value.path)
-    return place if FileAccessProvider.is_remote(place) else None
+    access = FlyteContextManager.current_context().file_access
+    return place if access.is_remote(place) else None
 
 
 def _shown(value: Any) -> str:

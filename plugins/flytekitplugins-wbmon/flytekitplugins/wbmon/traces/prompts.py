@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptHistory, PromptTemplate
-from flytekitplugins.wbmon.monitor.llm.prompts.registry import CANDIDATE, PRODUCTION, PromptFiles
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import CANDIDATE, PromptFiles
+from flytekitplugins.wbmon.monitor.versions.history import PRODUCTION
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.session import current_trace
 
@@ -68,16 +70,21 @@ class PromptRegistry(PromptFiles):
 
         wanted = set(history.aliases.values())
         refs = {v.digest: _published(v.template) for v in history.versions if v.digest in wanted}
-        versions = tuple(
-            replace(v, weave_digest=str(refs[v.digest].digest)) if v.digest in refs else v
-            for v in history.versions
-        )
-        if versions != history.versions:  # some were published without Weave
-            self._save(replace(history, versions=versions))
+        found = {digest: str(ref.digest) for digest, ref in refs.items()}
+        if any(found.get(v.digest, v.weave_digest) != v.weave_digest for v in history.versions):
+            # some were published without Weave
+            self._change(history.name, partial(_with_weave_digests, found=found))
         source = {"registry": self.uri, "prompt": history.name}
         for alias, digest in history.aliases.items():
             weave_client.point_alias(client, refs[digest], alias, source=source)
         weave.publish(_decisions(history, refs), name=f"{history.name}-aliases")
+
+
+def _with_weave_digests(history: PromptHistory, *, found: Mapping[str, str]) -> PromptHistory:
+    versions = tuple(
+        replace(v, weave_digest=found.get(v.digest, v.weave_digest)) for v in history.versions
+    )
+    return replace(history, versions=versions)
 
 
 def _client() -> Any:

@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_varia
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles, resolve_variants
+from flytekitplugins.wbmon.monitor.versions.files import VersionFiles
 from flytekitplugins.wbmon.storage.compare_and_swap import replace_file
 
 QA = PromptTemplate(
@@ -185,7 +186,7 @@ def test_a_decision_in_the_moment_of_a_promotion_stands(
         PromptFiles(registry.uri).promote("qa", versions[2], reason="hotfix")
         return replace_file(*arguments)
 
-    monkeypatch.setattr(f"{PromptFiles.__module__}.replace_file", later)
+    monkeypatch.setattr(f"{VersionFiles.__module__}.replace_file", later)
 
     assert not registry.promote_winner("qa", report)
     assert registry.get("qa").digest == versions[2]

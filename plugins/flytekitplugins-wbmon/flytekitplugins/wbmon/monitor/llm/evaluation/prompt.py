@@ -6,12 +6,11 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.versions.history import VersionHistory
 
 # the escaped form comes first, or its inner braces would match as a placeholder
 _PLACE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
@@ -112,33 +111,7 @@ class PromptVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptDecision:
-    """Why an alias points where it points.
-
-    Attributes:
-        alias: Such as `production`.
-        digest: The version it was set to.
-        before: The version it pointed to; empty if to none.
-        reason: In words.
-        by: Who or what decided: a person, an execution.
-        evidence: Numbers it rests on, such as those of a comparison.
-        at: When, UTC.
-    """
-
-    alias: str
-    digest: str
-    before: str = ""
-    reason: str
-    by: str = ""
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptHistory:
+class PromptHistory(VersionHistory):
     """All versions of a prompt, its aliases, and every decision about them, oldest first."""
 
-    name: str
     versions: tuple[PromptVersion, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    decisions: tuple[PromptDecision, ...] = ()

@@ -6,30 +6,32 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import (
-    PromptDecision,
     PromptHistory,
     PromptTemplate,
     PromptVersion,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
-from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
-from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
-from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
+from flytekitplugins.wbmon.monitor.versions.files import VersionFiles
+from flytekitplugins.wbmon.monitor.versions.history import (
+    PRODUCTION,
+    AliasDecision,
+    decided,
+    version_of,
+    was_decided,
+)
 
-PRODUCTION = "production"
 CANDIDATE = "candidate"
-_SHORTEST_DIGEST = 6
-_ATTEMPTS = 5
 
 logger = logging.getLogger(__name__)
 
 
-class PromptFiles:
+class PromptFiles(VersionFiles[PromptHistory]):
     """The prompts of a service, one JSON file each.
 
     Args:
@@ -37,13 +39,8 @@ class PromptFiles:
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
 
-    def __init__(self, uri: str, *, filesystem: Any = None) -> None:
-        self.uri = uri
-        self._files, self._root = open_filesystem(uri, filesystem=filesystem)
-
-    def history(self, name: str) -> PromptHistory:
-        """Versions, aliases and decisions of a prompt; empty for a new one."""
-        return self._read(name)[0]
+    HISTORY = PromptHistory
+    NOUN = "prompt"
 
     def publish(self, prompt: PromptTemplate, *, alias: str | None = None) -> PromptVersion:
         """Publish a prompt; equal messages are the same version.
@@ -66,52 +63,10 @@ class PromptFiles:
                 messages=prompt.messages,
                 published_at=datetime.now(timezone.utc),
             )
-            self._save(replace(history, versions=(*history.versions, version)))
+            self._change(prompt.name, partial(_with_version, version=version))
         if alias is not None:
             self.promote(prompt.name, version.digest, alias=alias, reason="published")
         return version
-
-    def get(self, name: str, which: str = PRODUCTION) -> PromptVersion:
-        """A version by alias, by digest, or by the first characters of one.
-
-        Raises:
-            DataError: If there is none, or there are several.
-        """
-        return _version(self.history(name), which)
-
-    def promote(
-        self,
-        name: str,
-        which: str,
-        *,
-        alias: str = PRODUCTION,
-        reason: str,
-        by: str = "",
-        evidence: Mapping[str, float | str] | None = None,
-    ) -> PromptDecision:
-        """Point an alias at a version, and record the decision.
-
-        Args:
-            name: Name of the prompt.
-            which: The version, by digest or by another alias.
-            alias: The alias to set.
-            reason: Reason for the decision; required.
-            by: Person or execution that decides.
-            evidence: Numbers that support the decision.
-
-        Raises:
-            ConfigError: If no reason is given.
-            DataError: If there is no such version.
-        """
-        if not reason.strip():
-            raise ConfigError("a decision about a prompt must have a reason, got none")
-        version = self.get(name, which)
-        history = _decided(
-            self.history(name), version, alias=alias, reason=reason, by=by, evidence=evidence or {}
-        )
-        self._save(history)
-        self.mirror(name)
-        return history.decisions[-1]
 
     def promote_winner(self, name: str, report: EvaluationReport, *, by: str = "") -> bool:
         """Put the winner of an evaluation into production if the verdict is to ship it.
@@ -136,108 +91,40 @@ class PromptFiles:
         if winner.failed_share > report.max_failed_share:
             return False
         evidence = _evidence(report)
-        for _ in range(_ATTEMPTS):
-            before, version = self._read(name)
-            if refusal := _refusal(before, report.variants[0].digest, winner.digest, evidence):
-                logger.warning("%s of prompt %s is not promoted: %s", report.winner, name, refusal)
-                return False
-            after = _decided(
-                before,
-                _version(before, winner.digest),
+        refusal = ""
+
+        def change(history: PromptHistory) -> PromptHistory:
+            nonlocal refusal
+            refusal = _refusal(history, report.variants[0].digest, winner.digest, evidence)
+            if refusal:
+                return history
+            version_of(history, winner.digest, noun=self.NOUN)
+            decision = AliasDecision(
                 alias=PRODUCTION,
+                digest=winner.digest,
                 reason=report.reason,
                 by=by,
                 evidence=evidence,
+                at=datetime.now(timezone.utc),
             )
-            data = record_to_json(after).encode()
-            if replace_file(self._files, self._path(name), data, version):
-                self.mirror(name)
-                return True
-        logger.warning("%s of prompt %s is not promoted: others keep writing", report.winner, name)
-        return False
+            return decided(history, decision)
 
-    def roll_back(
-        self, name: str, *, alias: str = PRODUCTION, reason: str, by: str = ""
-    ) -> PromptDecision:
-        """Point an alias at the version it pointed to before.
-
-        Raises:
-            DataError: If it never pointed elsewhere.
-        """
-        history = self.history(name)
-        # decisions that did not move the alias are no step to go back from
-        before = [d.before for d in history.decisions if d.alias == alias and d.before != d.digest]
-        if not before or not before[-1]:
-            raise DataError(
-                f"alias {alias!r} of prompt {name!r} must have a version before this one"
-            )
-        return self.promote(name, before[-1], alias=alias, reason=reason, by=by)
+        self._change(name, change)
+        if refusal:
+            logger.warning("%s of prompt %s is not promoted: %s", report.winner, name, refusal)
+            return False
+        self.mirror(name)
+        return True
 
     def publish_elsewhere(self, prompt: PromptTemplate) -> str:  # noqa: ARG002 - for subclasses
         """Publish a new version to another place too; its digest there."""
         return ""
 
-    def mirror(self, name: str) -> None:
-        """Show where the aliases of a prompt point in another place too; for subclasses."""
 
-    def _path(self, name: str) -> str:
-        if not name or set(name) & set("/\\"):
-            raise ConfigError(
-                f"a prompt's name must be without slashes and not empty, got {name!r}"
-            )
-        return f"{self._root}/{name}.json"
-
-    def _read(self, name: str) -> tuple[PromptHistory, Version]:
-        data, version = read_file(self._files, self._path(name))
-        if data is None:
-            return PromptHistory(name=name), version
-        return record_from_json(PromptHistory, data), version
-
-    def _save(self, history: PromptHistory) -> None:
-        write_file(self._files, self._path(history.name), record_to_json(history).encode())
-
-
-def _version(history: PromptHistory, which: str) -> PromptVersion:
-    wanted = history.aliases.get(which, which)
-    found = [
-        version
-        for version in history.versions
-        if version.digest == wanted
-        or (len(wanted) >= _SHORTEST_DIGEST and version.digest.startswith(wanted))
-    ]
-    if len(found) != 1:
-        raise DataError(
-            f"prompt {history.name!r} must have exactly one version {which!r}, found {len(found)}; "
-            f"it has {', '.join(v.digest[:12] for v in history.versions) or 'no version'} and "
-            f"{', '.join(sorted(history.aliases)) or 'no alias'}"
-        )
-    return found[0]
-
-
-def _decided(
-    history: PromptHistory,
-    version: PromptVersion,
-    *,
-    alias: str,
-    reason: str,
-    by: str,
-    evidence: Mapping[str, float | str],
-) -> PromptHistory:
-    """The history with an alias that points at a version, and why."""
-    decision = PromptDecision(
-        alias=alias,
-        digest=version.digest,
-        before=history.aliases.get(alias, ""),
-        reason=reason,
-        by=by,
-        evidence=dict(evidence),
-        at=datetime.now(timezone.utc),
-    )
-    return replace(
-        history,
-        aliases={**history.aliases, alias: version.digest},
-        decisions=(*history.decisions, decision),
-    )
+def _with_version(history: PromptHistory, *, version: PromptVersion) -> PromptHistory:
+    if any(each.digest == version.digest for each in history.versions):
+        return history
+    return replace(history, versions=(*history.versions, version))
 
 
 def _evidence(report: EvaluationReport) -> dict[str, float | str]:
@@ -263,10 +150,7 @@ def _refusal(
         return "it is in production"
     if production not in ("", baseline):
         return "production is not what it was compared with"
-    if any(
-        (each.alias, each.digest) == (PRODUCTION, winner) and each.evidence == evidence
-        for each in history.decisions
-    ):
+    if was_decided(history, winner, alias=PRODUCTION, evidence=evidence):
         return "this comparison put it into production before, and it was rolled back"
     return ""
 

@@ -1,0 +1,1 @@
+"""References and baselines of models: which record is compared with, since when, and why."""

@@ -1,0 +1,132 @@
+"""The history of one name: its versions, where its aliases point, and every decision about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from flytekitplugins.wbmon.errors import DataError
+
+H = TypeVar("H", bound="VersionHistory")
+
+PRODUCTION = "production"
+_SHORTEST_DIGEST = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasDecision:
+    """Why an alias points where it points.
+
+    Attributes:
+        alias: Such as `production`.
+        digest: The version it was set to.
+        before: The version it pointed to; empty if to none.
+        reason: In words.
+        by: Who or what decided: a person, an execution.
+        evidence: Numbers it rests on, such as those of a comparison.
+        at: When, UTC.
+        rolled_back: Whether it went back to what was there before.
+    """
+
+    alias: str
+    digest: str
+    before: str = ""
+    reason: str
+    by: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime
+    rolled_back: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionHistory:
+    """All versions of one name, its aliases, and every decision about them, oldest first.
+
+    Attributes:
+        name: The name.
+        versions: Its versions; each has a `digest`.
+        aliases: The digest that each alias points at.
+        decisions: Every decision.
+    """
+
+    name: str
+    versions: tuple[Any, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    decisions: tuple[AliasDecision, ...] = ()
+
+
+def version_of(
+    history: VersionHistory, which: str, *, noun: str, at: datetime | None = None
+) -> Any:
+    """A version by alias, by digest, or by the first characters of one.
+
+    Args:
+        history: The history.
+        which: The alias or digest.
+        noun: What has the name, in error messages.
+        at: Where the alias pointed then; now by default.
+
+    Raises:
+        DataError: If there is none, or there are several.
+    """
+    wanted = _digest_at(history, which, at)
+    found = [
+        version
+        for version in history.versions
+        if version.digest == wanted
+        or (len(wanted) >= _SHORTEST_DIGEST and version.digest.startswith(wanted))
+    ]
+    if len(found) != 1:
+        when = f" at {at:%Y-%m-%d %H:%M} UTC" if at else ""
+        raise DataError(
+            f"{noun} {history.name!r} must have exactly one version {which!r}{when}, found "
+            f"{len(found)}; it has {', '.join(v.digest[:12] for v in history.versions) or 'no'} "
+            f"version and {', '.join(sorted(history.aliases)) or 'no'} alias"
+        )
+    return found[0]
+
+
+def decided(history: H, decision: AliasDecision) -> H:
+    """The history after a decision."""
+    decision = replace(decision, before=history.aliases.get(decision.alias, ""))
+    return replace(
+        history,
+        aliases={**history.aliases, decision.alias: decision.digest},
+        decisions=(*history.decisions, decision),
+    )
+
+
+def digest_before(history: VersionHistory, alias: str) -> str:
+    """The version that an alias is rolled back to; empty if there is none.
+
+    What was rolled back is not gone back to: after A, B, C and a roll-back to B, it is A.
+    """
+    path = [""]
+    for decision in history.decisions:
+        # decisions that did not move the alias are no step to go back from
+        if decision.alias != alias or decision.before == decision.digest:
+            continue
+        if decision.rolled_back:
+            path.pop()
+        else:
+            path.append(decision.digest)
+    return path[-2] if len(path) > 1 else ""
+
+
+def was_decided(
+    history: VersionHistory, digest: str, *, alias: str, evidence: Mapping[str, Any]
+) -> bool:
+    """Whether the same evidence has pointed the alias at this version before."""
+    return any(
+        (each.alias, each.digest) == (alias, digest) and each.evidence == evidence
+        for each in history.decisions
+    )
+
+
+def _digest_at(history: VersionHistory, which: str, at: datetime | None) -> str:
+    if at is None or which not in history.aliases:
+        return history.aliases.get(which, which)
+    past = [each.digest for each in history.decisions if each.alias == which and each.at <= at]
+    return past[-1] if past else ""
