@@ -80,7 +80,7 @@ def n_logged(container: Container) -> int:
 def test_a_pod_that_is_told_to_stop_ends_its_run_and_stores_it(
     tasks: Package, local_store: Store, tmp_path: Path, task: str
 ) -> None:
-    store = str(tmp_path / "store")
+    store = (tmp_path / "store").as_uri()
     container = pod(tasks, local_store, tmp_path / "pod", task, OFFLINE_STORE=store)
     process = container.start()
     wait_for_rows(container, process, 5)
@@ -100,7 +100,7 @@ def test_a_pod_that_is_told_to_stop_ends_its_run_and_stores_it(
 def test_a_pod_that_saves_its_work_when_it_is_told_to_stop_has_finished(
     tasks: Package, local_store: Store, tmp_path: Path
 ) -> None:
-    store = str(tmp_path / "store")
+    store = (tmp_path / "store").as_uri()
     container = pod(tasks, local_store, tmp_path / "pod", "work_until_told", OFFLINE_STORE=store)
     process = container.start()
     wait_for_rows(container, process, 5)
