@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from flytekit import Cache, Secret, map_task, workflow
 from flytekit.configuration import Image, ImageConfig, SerializationSettings
+from flytekit.deck import DeckField
 from flytekit.tools.module_loader import load_object_from_module
 from flytekit.types.structured import StructuredDataset
 
@@ -81,6 +82,16 @@ def test_a_pod_rebuilds_the_node_without_the_module_that_made_it(node: Node[obje
     assert again.name == node.name
     assert again.config == node.config
     assert again.python_interface.inputs == node.python_interface.inputs
+
+
+@pytest.mark.parametrize(
+    "deck", [{}, {"enable_deck": False}, {"deck_fields": (DeckField.INPUT, DeckField.TIMELINE)}]
+)
+def test_a_pod_shows_on_the_deck_what_was_asked_for(deck: dict[str, Any]) -> None:
+    node = DriftCheck("t.shown", **deck)
+    again = in_pod(node)
+    assert again.disable_deck is node.disable_deck
+    assert again.deck_fields == node.deck_fields
 
 
 def test_tracking_travels_with_the_node() -> None:

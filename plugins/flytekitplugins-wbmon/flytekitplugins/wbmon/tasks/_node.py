@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
 from flytekit import PythonInstanceTask
+from flytekit.deck import DeckField
 from flytekit.extend import TaskResolverMixin
 
 import flytekitplugins.wbmon.flyte.type_transformers  # noqa: F401 - teaches flytekit our records
@@ -60,8 +61,8 @@ class Node(PythonInstanceTask[C], Generic[C]):
         retries: Number of further attempts after a recoverable failure.
         timeout: Time limit of one attempt.
         task_kwargs: Other task arguments: `requests`, `limits`, `container_image`, `environment`,
-            `secret_requests`, `pod_template`, `interruptible`, `cache_version` … Without one for memory
-            the node requests 1 GiB.
+            `secret_requests`, `pod_template`, `interruptible`, `cache_version` … Without one for
+            memory the node requests 1 GiB.
 
     Raises:
         ConfigError: If the name is empty, or no task takes an argument of this name.
@@ -186,7 +187,7 @@ class NodeResolver(TaskResolverMixin):
         return "NodeResolver"
 
     def loader_args(self, settings: SerializationSettings, t: Task) -> list[str]:  # noqa: ARG002
-        """The class, name, configuration and decorators of a node as container arguments."""
+        """The class, name, configuration, decorators and Deck of a node as container arguments."""
         if not isinstance(t, Node):
             raise ConfigError(f"NodeResolver resolves nodes of this package, got {type(t)}")
         module = module_in_pod(type(t))
@@ -208,15 +209,20 @@ class NodeResolver(TaskResolverMixin):
             json.dumps(tracking.to_config()) if tracking is not None else "",
             "decorators",
             json.dumps(decorators_to_config(t)),
+            "deck",
+            json.dumps(None if t.disable_deck else [field.value for field in t.deck_fields]),
         ]
 
     def load_task(self, loader_args: list[str]) -> Task:
         """Rebuild the node that `loader_args` describes."""
-        _, place, _, name, _, config, _, tracking, _, decorators = loader_args
+        _, place, _, name, _, config, _, tracking, _, decorators, _, deck = loader_args
         # names and values alternate, so that a person can read the command of a container
         module, _, qualname = place.partition(":")
         kind: type[Node[Any]] = attrgetter(qualname)(import_module(module))
         node = kind.restore(name, record_from_json(_config_type(kind), config))
+        shown = json.loads(deck)
+        node._disable_deck = shown is None  # noqa: SLF001 - as the constructor would
+        node._deck_fields = [DeckField(field) for field in shown or ()]  # noqa: SLF001
         node = decorate(node, json.loads(decorators))
         return wandb_init.from_config(json.loads(tracking))(node) if tracking else node
 
