@@ -29,8 +29,9 @@ from flytekitplugins.wbmon import (
     wandb_init,
 )
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.serialize import record_to_json
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
-from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks._node import Node, node_resolver
 from support.in_process import execute, pod_context
 from support.wandb_log import find_run
 
@@ -54,6 +55,18 @@ def in_pod(node: Node[object]) -> Node[object]:
     at = arguments.index("--resolver")
     resolver = load_object_from_module(arguments[at + 1])
     return resolver.load_task(arguments[arguments.index("--", at) + 1 :])
+
+
+def test_a_command_of_release_0_2_is_understood() -> None:
+    node = NODES[2]
+    words = ["node", "flytekitplugins.wbmon.tasks.drift:DriftCheck", "name", "t.drift"]
+    words += ["config", record_to_json(node.config), "tracking", "", "decorators", "[]"]
+
+    rebuilt = node_resolver.load_task(words)
+
+    assert isinstance(rebuilt, DriftCheck)
+    assert rebuilt.config == node.config
+    assert not rebuilt.disable_deck
 
 
 class Team:

@@ -215,15 +215,17 @@ class NodeResolver(TaskResolverMixin):
 
     def load_task(self, loader_args: list[str]) -> Task:
         """Rebuild the node that `loader_args` describes."""
-        _, place, _, name, _, config, _, tracking, _, decorators, _, deck = loader_args
         # names and values alternate, so that a person can read the command of a container
-        module, _, qualname = place.partition(":")
+        given = dict(zip(loader_args[::2], loader_args[1::2], strict=True))
+        module, _, qualname = given["node"].partition(":")
         kind: type[Node[Any]] = attrgetter(qualname)(import_module(module))
-        node = kind.restore(name, record_from_json(_config_type(kind), config))
-        shown = json.loads(deck)
+        node = kind.restore(given["name"], record_from_json(_config_type(kind), given["config"]))
+        # what an earlier release registered says nothing of the Deck
+        shown = json.loads(given.get("deck", "[]"))
         node._disable_deck = shown is None  # noqa: SLF001 - as the constructor would
         node._deck_fields = [DeckField(field) for field in shown or ()]  # noqa: SLF001
-        node = decorate(node, json.loads(decorators))
+        node = decorate(node, json.loads(given["decorators"]))
+        tracking = given["tracking"]
         return wandb_init.from_config(json.loads(tracking))(node) if tracking else node
 
     def get_all_tasks(self) -> list[Task]:
