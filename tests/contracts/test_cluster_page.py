@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.flyte import identity
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from support.environment import ROOT
 from support.in_process import pod_context
-from support.pod import Place
+from support.place import Place
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text()
 
@@ -47,7 +47,8 @@ def test_pyflyte_takes_the_command(words: list[str]) -> None:
 
 def test_the_commands_for_other_programs_are_those_that_are_expected() -> None:
     others = {" ".join(words[:2]) for words in commands() if words[0] != "pyflyte"}
-    assert others == {"kubectl apply", "kubectl get", "flytectl register"}
+    setting = "export WBMON_SHARED=s3://monitors"
+    assert others == {"kubectl apply", "kubectl get", "flytectl register", setting}
 
 
 def test_the_image_has_the_wheel_before_it_is_installed(

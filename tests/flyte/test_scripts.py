@@ -19,7 +19,8 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.tasks.scoring import ScoringReport
 from support.environment import clean_environment
-from support.pod import Place, Pod, prepare_pod
+from support.place import Place
+from support.pod import Pod, prepare_pod
 from support.propeller import from_literals, to_literals
 from support.store import Store
 

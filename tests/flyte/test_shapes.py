@@ -69,7 +69,7 @@ def test_the_gate_of_a_drift_check_made_in_a_function_chooses_the_branch(
     assert values["report"].rule.min_effect == 0.2
     (pod,) = propeller.runs_of("gate.drift")
     assert run_of(pod).column("drift/drifted") == [1]
-    assert run_of(pod).id == f"{EXECUTION}-{pod.place.node}-0"
+    assert run_of(pod).id == f"{EXECUTION}-{pod.place.unique_id}-0"
     assert "Drift report" in pod.deck
 
 

@@ -19,7 +19,7 @@ from flytekitplugins.wbmon import SyncOfflineRuns
 from support.environment import ROOT
 from support.in_process import execute, pod_context
 from support.openai_server import OpenAIServer
-from support.pod import EXECUTION, Place
+from support.place import EXECUTION, Place
 from support.wandb_server import KEY, Fault, WandbServer
 
 pytest.importorskip("openai", reason="the llm extra is not installed")

@@ -42,7 +42,7 @@ def _of_task(task: TaskSpec) -> Iterator[str]:
     limits = {each.name: each.value for each in resources.limits}
     for request in resources.requests:
         limit = limits.get(request.name)
-        if limit and _amount(request.value) > _amount(limit):
+        if limit and amount(request.value) > amount(limit):
             yield f"requested {request.value} is greater than current limit {limit}"
 
 
@@ -90,7 +90,7 @@ def _suits(literal: Literal, wanted: LiteralType) -> bool:
     return True
 
 
-def _amount(quantity: str) -> Decimal:
+def amount(quantity: str) -> Decimal:
     """A quantity of Kubernetes, such as `500m` or `1Gi`, as a number."""
     number = quantity.rstrip("".join(_UNITS))
     return Decimal(number) * _UNITS.get(quantity.removeprefix(number), Decimal(1))

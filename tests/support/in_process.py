@@ -21,7 +21,8 @@ from flytekit.bin.entrypoint import setup_execution
 from flytekit.core.base_task import PythonTask
 from flytekit.core.type_engine import TypeEngine
 
-from support.pod import FIRST, Place, pod_environment
+from support.place import FIRST, Place
+from support.pod import pod_environment
 
 
 @contextmanager

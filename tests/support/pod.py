@@ -6,15 +6,14 @@ test's own process, through the same entrypoint: `Container.run_here`.
 
 from __future__ import annotations
 
-import base64
+import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -25,68 +24,19 @@ from flyteidl.admin.task_pb2 import TaskSpec
 from flyteidl.core.dynamic_job_pb2 import DynamicJobSpec
 from flyteidl.core.errors_pb2 import ContainerError, ErrorDocument
 from flyteidl.core.literals_pb2 import LiteralMap
-from flyteidl.core.security_pb2 import Secret
+from flyteidl.core.tasks_pb2 import Resources
 from flytekit import LaunchPlan
 from flytekit.bin.entrypoint import execute_task_cmd, map_execute_task_cmd
 
+from support.admin import amount
 from support.environment import BIN, clean_environment
+from support.place import DOMAIN, FIRST, PROJECT, Place
+from support.processes import end_all, wait_below
+from support.secret_mounts import mount_secrets
 from support.store import Store
 
-EXECUTION = "f3a9c1d2e4b5a6c7d8e9"
-PROJECT = "flytesnacks"
-DOMAIN = "development"
-CONSOLE = "http://flyte.example.com/console"
-
-_UNIQUE_ID_LENGTH = 20
-_POD_NAME_LENGTH = 50
 # what no image holds: environments, caches, and what other runs left in the checkout
 _NOT_IN_IMAGE = shutil.ignore_patterns("__pycache__", ".*", "wandb", "out")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in an execution a pod stands.
-
-    Attributes:
-        node: The unique id of the node, `n0` or `n1-0-n0` inside another node.
-        attempt: 0 first.
-        shard: The index in an array node; None elsewhere.
-        execution: The execution's name.
-        workflow: The workflow's name.
-    """
-
-    node: str = "n0"
-    attempt: int = 0
-    shard: int | None = None
-    execution: str = EXECUTION
-    workflow: str = "workflow"
-
-    @property
-    def unique_id(self) -> str:
-        """The node's id in links and pod names; a shard counts as a node inside its array."""
-        if self.shard is None:
-            return self.node
-        return child_id(self.node, f"{self.node}-n{self.shard}")
-
-    @property
-    def pod_name(self) -> str:
-        """What Kubernetes gives the pod as HOSTNAME."""
-        return shorten(f"{self.execution}-{self.unique_id}-{self.attempt}", _POD_NAME_LENGTH)
-
-    @property
-    def path(self) -> str:
-        """The folder of the pod's metadata below the execution's."""
-        shard = "" if self.shard is None else f"/0/{self.shard}"
-        return f"{self.node}/data{shard}/{self.attempt}"
-
-    @property
-    def url(self) -> str:
-        """The execution's page in the Flyte console."""
-        path = f"projects/{PROJECT}/domains/{DOMAIN}/executions/{self.execution}"
-        return f"{CONSOLE}/{path}/nodeId/{self.unique_id}/nodes"
-
-
-FIRST = Place()
 
 
 @dataclass(frozen=True)
@@ -104,6 +54,7 @@ class Pod:
         deck: Its Deck as HTML; empty without one.
         disk: The container's own disk (`code`, `home`, `secrets`), which dies with a real pod.
         raw: The URL below which it wrote data.
+        ended_for: Why the cluster ended it, `OOMKilled` or `timeout`; empty if it ended by itself.
     """
 
     task: str
@@ -116,28 +67,43 @@ class Pod:
     deck: str
     disk: Path
     raw: str
+    ended_for: str = ""
 
     @property
     def succeeded(self) -> bool:
-        """Whether the task returned."""
-        return self.outputs is not None or self.futures is not None
+        """Whether the task returned, and its process ended as if it had."""
+        returned = self.outputs is not None or self.futures is not None
+        return returned and self.exit_code == 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the pod was lost: propeller tries again at its own cost, even with no retries."""
+        return self.exit_code != 0 and not self.ended_for
 
     @property
     def retryable(self) -> bool:
-        """Whether propeller tries again: a recoverable error, or a pod that was lost."""
+        """Whether propeller tries again: anything but an error that says it is for good."""
         if self.succeeded:
             return False
-        return self.error is None or self.error.kind == ContainerError.RECOVERABLE
+        return self.interrupted or not self.error or self.error.kind == ContainerError.RECOVERABLE
 
     @property
     def message(self) -> str:
         """Why the task failed."""
-        return self.error.message if self.error else f"pod lost, exit code {self.exit_code}"
+        if self.error:
+            return self.error.message
+        if self.interrupted:
+            return f"Interrupted: pod lost, exit code {self.exit_code}"
+        return self.ended_for or "OutputsNotFound"
 
 
 @dataclass(frozen=True)
 class Container:
-    """A pod ready to start; `run` waits for it, `start` and `collect` let a test interfere."""
+    """A pod ready to start; `run` waits for it, `start` and `collect` let a test interfere.
+
+    A process that needs more memory than its task asked for is killed, and one that takes longer
+    than its task's timeout is ended.
+    """
 
     spec: TaskSpec
     place: Place
@@ -169,17 +135,20 @@ class Container:
 
     def collect(self, process: subprocess.Popen[str]) -> Pod:
         """Wait for the process, then end what it left running and read what it wrote."""
+        home, timeout_s = self.env["HOME"], self.spec.template.metadata.timeout.ToSeconds()
         try:
-            process.wait(self.timeout_s)
+            ended_for = wait_below(
+                process, home, memory=_memory(self.spec), timeout_s=timeout_s or self.timeout_s
+            )
+            assert ended_for != "timeout" or timeout_s, f"the pod runs for {self.timeout_s} s"
         finally:
-            _end_group(process, self.env["HOME"])
-        return self._outcome(
-            process.returncode, (self.disk / "log.txt").read_text(errors="replace")
-        )
+            end_all(process, home)
+        log = (self.disk / "log.txt").read_text(errors="replace")
+        return self._outcome(process.returncode, log, ended_for)
 
-    def run(self) -> Pod:
+    def run(self, *, within: Sequence[str] = ()) -> Pod:
         """Start, wait, read."""
-        return self.collect(self.start())
+        return self.collect(self.start(within=within))
 
     def run_here(self) -> Pod:
         """Run in this process: the same entrypoint, environment and folder; its log is its output.
@@ -188,16 +157,20 @@ class Container:
         """
         _, program, *arguments = self.argv
         command = map_execute_task_cmd if "map" in Path(program).name else execute_task_cmd
+        exit_code = 0
         with (
             mock.patch.dict(os.environ, self.env, clear=True),
             mock.patch.dict(LaunchPlan.CACHE, clear=True),
             _working_in(self.disk / "code"),
             redirect_stdout(StringIO()) as log,
         ):
-            command.main(arguments, standalone_mode=False)
-        return self._outcome(0, log.getvalue())
+            try:
+                command.main(arguments, standalone_mode=False)
+            except SystemExit as ended:
+                exit_code = int(ended.code or 0)
+        return self._outcome(exit_code, log.getvalue())
 
-    def _outcome(self, exit_code: int, log: str) -> Pod:
+    def _outcome(self, exit_code: int, log: str, ended_for: str = "") -> Pod:
         deck = self._read("deck.html")
         outputs, error, futures = map(self._read, ("outputs.pb", "error.pb", "futures.pb"))
         return Pod(
@@ -211,13 +184,14 @@ class Container:
             deck=(deck or b"").decode(),
             disk=self.disk,
             raw=self.raw,
+            ended_for=ended_for,
         )
 
     def _read(self, name: str) -> bytes | None:
         return self.store.read(f"{self.metadata}/{name}")
 
 
-def prepare_pod(
+def prepare_pod(  # noqa: PLR0913 - one for each thing that a pod is made of
     spec: TaskSpec,
     inputs: LiteralMap,
     *,
@@ -227,6 +201,7 @@ def prepare_pod(
     place: Place = FIRST,
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> Container:
     """A container for a compiled task, with its inputs uploaded.
 
@@ -239,28 +214,29 @@ def prepare_pod(
         place: Where in an execution it stands.
         env: Added to its environment, as an execution's `envs` are.
         secrets: The cluster's secrets as `group/key`; only those the task requests are mounted.
+        defaults: The cluster's `default-env-vars`, which beat all others.
     """
-    disk = disk / f"{place.pod_name}"
+    disk = disk / place.pod_name
     shutil.copytree(project, disk / "code", ignore=_NOT_IN_IMAGE)
-    metadata = store.url("metadata", place.execution, place.path)
-    raw = store.url("raw", place.pod_name)
-    store.write(f"{metadata}/inputs.pb", inputs.SerializeToString())
+    metadata = store.url("metadata", place.execution)
+    store.write(f"{metadata}/{place.inputs}", inputs.SerializeToString())
     return Container(
         spec=spec,
         place=place,
-        argv=_command(spec, place, store, metadata, raw),
+        argv=_command(spec, place, store),
         env={
             **clean_environment(home=disk / "home"),
+            **mount_secrets(spec, secrets or {}, disk / "secrets"),
             **{pair.key: pair.value for pair in spec.template.container.env},
             **pod_environment(spec, place),
             **store.env,
-            **_mount_secrets(spec, secrets or {}, disk / "secrets"),
             **(env or {}),
+            **(defaults or {}),
         },
         disk=disk,
         store=store,
-        metadata=metadata,
-        raw=raw,
+        metadata=f"{metadata}/{place.path}",
+        raw=store.url("raw", place.raw),
     )
 
 
@@ -296,38 +272,31 @@ def pod_environment(spec: TaskSpec, place: Place) -> dict[str, str]:
     return env
 
 
-def child_id(parent: str, node: str, attempt: int = 0) -> str:
-    """The unique id of a node inside a dynamic, branch, array or sub-workflow node."""
-    return shorten(f"{parent}-{attempt}-{node}", _UNIQUE_ID_LENGTH)
-
-
-def shorten(name: str, length: int) -> str:
-    """The name, or `f` and seven letters of its FNV-1a hash if it is too long for Kubernetes."""
-    if len(name) <= length:
-        return name
-    digest = 0x811C9DC5
-    for byte in name.encode():
-        digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
-    alphabet = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "abcdefghijklmnopqrstuvwxyz123456")
-    return "f" + base64.b32encode(digest.to_bytes(4, "big")).decode().rstrip("=").translate(
-        alphabet
-    )
-
-
-def _command(spec: TaskSpec, place: Place, store: Store, metadata: str, raw: str) -> list[str]:
+def _command(spec: TaskSpec, place: Place, store: Store) -> list[str]:
+    metadata, raw = store.url("metadata", place.execution), store.url("raw", place.raw)
     previous = '""'
     if place.attempt:
-        earlier = Place(**{**vars(place), "attempt": place.attempt - 1})
-        previous = store.url("raw", earlier.pod_name, "_flytecheckpoints")
+        earlier = replace(place, attempt=place.attempt - 1)
+        previous = store.url("raw", earlier.raw, "_flytecheckpoints")
     known = {
-        "{{.input}}": f"{metadata}/inputs.pb",
-        "{{.outputPrefix}}": metadata,
+        "{{.input}}": f"{metadata}/{place.inputs}",
+        "{{.outputPrefix}}": f"{metadata}/{place.path}",
         "{{.rawOutputDataPrefix}}": raw,
         "{{.checkpointOutputPrefix}}": f"{raw}/_flytecheckpoints",
         "{{.prevCheckpointPrefix}}": previous,
     }
     program, *arguments = [known.get(word, word) for word in spec.template.container.args]
     return [sys.executable, str(BIN / program), *arguments]
+
+
+def _memory(spec: TaskSpec) -> float:
+    """The most bytes that the task may use: its limit, which without one is its request."""
+    resources = spec.template.container.resources
+    for given in (resources.limits, resources.requests):
+        for each in given:
+            if each.name == Resources.ResourceName.MEMORY:
+                return float(amount(each.value))
+    return math.inf
 
 
 @contextmanager
@@ -350,31 +319,3 @@ def _working_in(code: Path) -> Iterator[None]:
         sys.path.remove(str(code))
         take_out()
         sys.modules.update(others)
-
-
-def _mount_secrets(spec: TaskSpec, secrets: Mapping[str, str], folder: Path) -> dict[str, str]:
-    env: dict[str, str] = {}
-    for request in spec.template.security_context.secrets:
-        value = secrets.get(f"{request.group}/{request.key}")
-        if value is None:
-            continue  # optional mounts: the pod starts, and the task fails when it looks
-        if request.mount_requirement == Secret.MountType.ENV_VAR:
-            env[f"_FSEC_{request.group}_{request.key}".upper()] = value
-            continue
-        path = folder / request.group.lower() / request.key.lower()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(value)
-        env |= {"FLYTE_SECRETS_DEFAULT_DIR": str(folder), "FLYTE_SECRETS_FILE_PREFIX": ""}
-    return env
-
-
-def _end_group(process: subprocess.Popen[str], home: str) -> None:
-    """End what outlived the first process, detached or not: the container is gone."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    marker = f"HOME={home}".encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if marker in (entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)

@@ -4,33 +4,33 @@ There is no cluster in the test suite. What a cluster runs is not the Python fun
 `pyflyte package` wrote, in fresh containers that share nothing but a bucket; this module does the
 same on one machine, so that what fails only in the pod fails in a test.
 
-Not modelled: caching, timeouts, resources, and access to fields of dataclass outputs.
+Not modelled: interruptible nodes, concurrent nodes, and access to fields of dataclass outputs.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from flyteidl.admin.task_pb2 import TaskSpec
-from flyteidl.core.condition_pb2 import (
-    BooleanExpression,
-    ConjunctionExpression,
-    Operand,
-)
 from flyteidl.core.dynamic_job_pb2 import DynamicJobSpec
-from flyteidl.core.literals_pb2 import Binding, BindingData, Literal, LiteralMap, Scalar, Void
-from flyteidl.core.types_pb2 import LiteralType, SimpleType
-from flyteidl.core.workflow_pb2 import ArrayNode, Node, WorkflowMetadata, WorkflowTemplate
+from flyteidl.core.literals_pb2 import LiteralMap
+from flyteidl.core.types_pb2 import SimpleType
+from flyteidl.core.workflow_pb2 import (
+    Node,
+    NodeMetadata,
+    WorkflowMetadata,
+    WorkflowTemplate,
+)
 
+from support.bindings import bind_all, gather, holds, size, successes_needed
+from support.catalog import Catalog
 from support.literals import from_literals, to_literals
 from support.package import Package, PackagingError, load_package, package
-from support.pod import Container, Place, Pod, child_id, prepare_pod, run_pod
+from support.place import Place
+from support.pod import Container, Pod, prepare_pod, run_pod
 from support.store import Store
 
 __all__ = [
@@ -50,16 +50,8 @@ __all__ = [
     "to_literals",
 ]
 
-_COMPARE: tuple[Callable[[Any, Any], bool], ...] = (
-    operator.eq,
-    operator.ne,
-    operator.gt,
-    operator.ge,
-    operator.lt,
-    operator.le,
-)
-
-_NONE = Literal(scalar=Scalar(none_type=Void()))
+# attempts at the cost of the cluster: `max-node-retries-system-failures`
+_SYSTEM_RETRIES = 3
 
 
 class WorkflowFailed(AssertionError):  # noqa: N818 - named as the phase is
@@ -83,9 +75,12 @@ class Propeller:
         execution: The execution's name; two executions in one store need two names.
         apart: The tasks that get a process of their own, by the ends of their names; the others
             run in this process, which is faster. None gives one to all.
+        defaults: The cluster's `default-env-vars`.
+        catalog: What it remembers of cached tasks; share it between executions.
+        within: A program, with its arguments, that runs the processes of the pods.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that a cluster has
         self,
         compiled: Package | Path,
         *,
@@ -96,11 +91,16 @@ class Propeller:
         secrets: Mapping[str, str] | None = None,
         execution: str = Place.execution,
         apart: Collection[str] | None = None,
+        defaults: Mapping[str, str] | None = None,
+        catalog: Catalog | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self.package = load_package(compiled) if isinstance(compiled, Path) else compiled
         self.pods: list[Pod] = []
         self._project, self._store, self._disk = project, store, disk
-        self._env, self._secrets = env or {}, secrets or {}
+        self._env, self._secrets, self._defaults = env or {}, secrets or {}, defaults or {}
+        self._catalog = Catalog() if catalog is None else catalog
+        self._within = tuple(within)
         self._place = Place(execution=execution)
         self._apart = ("",) if apart is None else tuple(apart)
 
@@ -133,14 +133,14 @@ class Propeller:
             WorkflowFailed: If a node failed; the failure node has run then.
         """
         self._place = replace(self._place, workflow=name)
-        return self._run_workflow(self.package.workflows[name].template, inputs, "")
+        return self._run_workflow(self.package.workflows[name].template, inputs, None)
 
     def runs_of(self, task: str) -> list[Pod]:
         """The pods of the tasks whose name ends with `task`, in the order they ran."""
         return [pod for pod in self.pods if pod.task.endswith(task)]
 
     def _run_workflow(
-        self, template: WorkflowTemplate, inputs: LiteralMap, parent: str
+        self, template: WorkflowTemplate, inputs: LiteralMap, parent: Place | None
     ) -> LiteralMap:
         results = {"": inputs, "start-node": inputs}
         patient = (
@@ -153,16 +153,16 @@ class Propeller:
             if template.HasField("failure_node"):
                 self._run_failure_node(template.failure_node, results, parent, failure)
             raise
-        return _bind_all(template.outputs, results)
+        return bind_all(template.outputs, results)
 
     def _run_failure_node(
         self,
         node: Node,
         results: dict[str, LiteralMap],
-        parent: str,
+        parent: Place | None,
         failure: WorkflowFailed,
     ) -> None:
-        given = _bind_all(node.inputs, results)
+        given = bind_all(node.inputs, results)
         if "err" in given.literals:
             union = given.literals["err"].scalar.union
             union.value.scalar.error.message = str(failure)
@@ -175,7 +175,7 @@ class Propeller:
         self,
         nodes: Iterable[Node],
         results: dict[str, LiteralMap],
-        parent: str,
+        parent: Place | None,
         *,
         patient: bool = False,
     ) -> None:
@@ -194,8 +194,10 @@ class Propeller:
             raise failure
         assert not waiting, f"nodes wait for each other: {[node.id for node in waiting]}"
 
-    def _run_node(self, node: Node, results: dict[str, LiteralMap], parent: str) -> LiteralMap:
-        given = _bind_all(node.inputs, results)
+    def _run_node(
+        self, node: Node, results: dict[str, LiteralMap], parent: Place | None
+    ) -> LiteralMap:
+        given = bind_all(node.inputs, results)
         kind = node.WhichOneof("target")
         if kind == "task_node":
             return self._run_task(node, given, parent)
@@ -204,40 +206,67 @@ class Propeller:
         if kind == "branch_node":
             return self._run_branch(node, given, results, parent)
         assert kind == "workflow_node", f"{node.id}: {kind} is not modelled"
+        place = self._at(node, parent)
         reference = node.workflow_node.sub_workflow_ref.name
         if not reference:
-            plan = self.package.launch_plans[node.workflow_node.launchplan_ref.name]
-            reference = plan.spec.workflow_id.name
-        inner = self.package.workflows[reference].template
-        return self._run_workflow(inner, given, _unique(parent, node))
+            return self._run_child(node.workflow_node.launchplan_ref.name, given, place)
+        return self._run_workflow(self.package.workflows[reference].template, given, place)
+
+    def _run_child(self, plan: str, given: LiteralMap, place: Place) -> LiteralMap:
+        """A launch plan in a workflow is an execution of its own."""
+        outer = self._place
+        self._place = Place(execution=place.child_execution)
+        try:
+            return self.launch_plan(plan, given)
+        finally:
+            self._place = outer
+
+    def _at(self, node: Node, parent: Place | None, shard: int | None = None) -> Place:
+        return replace(self._place, node=node.id, within=parent, shard=shard)
 
     def _run_branch(
-        self, node: Node, given: LiteralMap, results: dict[str, LiteralMap], parent: str
+        self, node: Node, given: LiteralMap, results: dict[str, LiteralMap], parent: Place | None
     ) -> LiteralMap:
         branches = node.branch_node.if_else
         for block in [branches.case, *branches.other]:
-            if _holds(block.condition, given):
-                return self._run_node(block.then_node, results, _unique(parent, node))
+            if holds(block.condition, given):
+                return self._run_node(block.then_node, results, self._at(node, parent))
         if branches.HasField("else_node"):
-            return self._run_node(branches.else_node, results, _unique(parent, node))
+            return self._run_node(branches.else_node, results, self._at(node, parent))
         raise WorkflowFailed(node.id, branches.error.message or "no branch was taken")
 
     def _run_task(
-        self, node: Node, given: LiteralMap, parent: str, shard: int | None = None
+        self, node: Node, given: LiteralMap, parent: Place | None, shard: int | None = None
     ) -> LiteralMap:
-        task = node.task_node if shard is None else node.array_node.node.task_node
-        spec = self.package.tasks[task.reference_id.name]
-        metadata = node.metadata if shard is None else node.array_node.node.metadata
-        retries = metadata.retries.retries or spec.template.metadata.retries.retries
-        place = replace(self._place, node=_unique(parent, node), shard=shard)
-        pod = self._run_pod(spec, given, place)
-        while pod.retryable and pod.place.attempt < retries:
-            pod = self._run_pod(spec, given, replace(place, attempt=pod.place.attempt + 1))
+        own = node if shard is None else node.array_node.node
+        spec = self.package.tasks[own.task_node.reference_id.name]
+        place = self._at(node, parent, shard)
+        kept = self._catalog.find(spec, own.metadata, given, shard)
+        if kept is not None:
+            return kept
+        pod = self._run_attempts(spec, given, place, own.metadata)
+        if not pod.succeeded:
+            raise WorkflowFailed(place.unique_id, pod.message)
+        outputs = pod.outputs
         if pod.futures is not None:
-            return self._run_dynamic(pod.futures, given, place.node)
-        if pod.outputs is None:
-            raise WorkflowFailed(place.node, pod.message)
-        return pod.outputs
+            outputs = self._run_dynamic(pod.futures, given, pod.place)
+        assert outputs is not None
+        self._catalog.keep(spec, own.metadata, given, outputs, shard)
+        return outputs
+
+    def _run_attempts(
+        self, spec: TaskSpec, given: LiteralMap, place: Place, metadata: NodeMetadata
+    ) -> Pod:
+        """The last attempt; a lost pod does not count among the retries that the user allows."""
+        retries = metadata.retries.retries or spec.template.metadata.retries.retries
+        lost = failed = 0
+        while True:
+            pod = self._run_pod(spec, given, replace(place, attempt=lost + failed))
+            if not pod.retryable:
+                return pod
+            lost, failed = lost + pod.interrupted, failed + (not pod.interrupted)
+            if failed > retries or lost > _SYSTEM_RETRIES:
+                return pod
 
     def _run_pod(self, spec: TaskSpec, given: LiteralMap, place: Place) -> Pod:
         container = prepare_pod(
@@ -249,126 +278,31 @@ class Propeller:
             place=place,
             env=self._env,
             secrets=self._secrets,
+            defaults=self._defaults,
         )
         apart = spec.template.id.name.endswith(self._apart)
-        self.pods.append(container.run() if apart else container.run_here())
+        self.pods.append(container.run(within=self._within) if apart else container.run_here())
         return self.pods[-1]
 
-    def _run_dynamic(self, futures: DynamicJobSpec, given: LiteralMap, parent: str) -> LiteralMap:
+    def _run_dynamic(self, futures: DynamicJobSpec, given: LiteralMap, parent: Place) -> LiteralMap:
         for template in futures.tasks:
             self.package.tasks[template.id.name] = TaskSpec(template=template)
         results = {"": given, "start-node": given}
         self._run_nodes(futures.nodes, results, parent)
-        return _bind_all(futures.outputs, results)
+        return bind_all(futures.outputs, results)
 
-    def _run_array(self, node: Node, given: LiteralMap, parent: str) -> LiteralMap:
+    def _run_array(self, node: Node, given: LiteralMap, parent: Place | None) -> LiteralMap:
         spec = self.package.tasks[node.array_node.node.task_node.reference_id.name]
-        shards = [self._run_shard(node, given, parent, i) for i in range(_size(spec, given))]
+        shards = [self._run_shard(node, given, parent, i) for i in range(size(spec, given))]
         failures = [shard for shard in shards if isinstance(shard, WorkflowFailed)]
-        if len(shards) - len(failures) < _successes_needed(node.array_node, len(shards)):
+        if len(shards) - len(failures) < successes_needed(node.array_node, len(shards)):
             raise failures[0]
-        return _gather(spec, [None if shard in failures else shard for shard in shards])
+        return gather(spec, [None if shard in failures else shard for shard in shards])
 
     def _run_shard(
-        self, node: Node, given: LiteralMap, parent: str, shard: int
+        self, node: Node, given: LiteralMap, parent: Place | None, shard: int
     ) -> LiteralMap | WorkflowFailed:
         try:
             return self._run_task(node, given, parent, shard)
         except WorkflowFailed as failure:
             return failure
-
-
-def _unique(parent: str, node: Node) -> str:
-    return child_id(parent, node.id) if parent else node.id
-
-
-def _bind_all(bindings: Iterable[Binding], results: Mapping[str, LiteralMap]) -> LiteralMap:
-    bound = LiteralMap()
-    for binding in bindings:
-        bound.literals[binding.var].CopyFrom(_bind(binding.binding, results))
-    return bound
-
-
-def _bind(data: BindingData, results: Mapping[str, LiteralMap]) -> Literal:
-    kind = data.WhichOneof("value")
-    bound = Literal()
-    if kind == "promise":
-        assert not data.promise.attr_path, "fields of outputs are not modelled"
-        bound.CopyFrom(results[data.promise.node_id].literals[data.promise.var])
-    elif kind == "collection":
-        bound.collection.SetInParent()
-        for item in data.collection.bindings:
-            bound.collection.literals.add().CopyFrom(_bind(item, results))
-    elif kind == "map":
-        bound.map.SetInParent()
-        for name, item in data.map.bindings.items():
-            bound.map.literals[name].CopyFrom(_bind(item, results))
-    else:
-        bound.scalar.CopyFrom(data.scalar)
-    return bound
-
-
-def _holds(condition: BooleanExpression, given: LiteralMap) -> bool:
-    if condition.HasField("conjunction"):
-        conjunction = condition.conjunction
-        sides = (conjunction.left_expression, conjunction.right_expression)
-        combine = all if conjunction.operator == ConjunctionExpression.AND else any
-        return combine(_holds(side, given) for side in sides)
-    comparison = condition.comparison
-    left, right = _value(comparison.left_value, given), _value(comparison.right_value, given)
-    return bool(_COMPARE[comparison.operator](left, right))
-
-
-def _value(operand: Operand, given: LiteralMap) -> object:
-    if operand.HasField("primitive"):
-        primitive = operand.primitive
-    elif operand.HasField("scalar"):
-        primitive = operand.scalar.primitive
-    else:
-        primitive = given.literals[operand.var].scalar.primitive
-    return getattr(primitive, primitive.WhichOneof("value"))
-
-
-def _size(spec: TaskSpec, given: LiteralMap) -> int:
-    """How many shards: the length of the lists that are not bound by `functools.partial`."""
-    arguments = list(spec.template.container.args)
-    bound = arguments[arguments.index("vars") + 1].split(",")
-    lengths = [
-        len(literal.collection.literals)
-        for name, literal in given.literals.items()
-        if name not in bound
-    ]
-    return max(lengths)
-
-
-def _successes_needed(array: ArrayNode, size: int) -> int:
-    if array.WhichOneof("success_criteria") == "min_successes":
-        return int(array.min_successes)
-    if array.WhichOneof("success_criteria") == "min_success_ratio":
-        return math.ceil(size * float(array.min_success_ratio))
-    return size
-
-
-def _gather(spec: TaskSpec, shards: list[LiteralMap | None]) -> LiteralMap:
-    """The shards' outputs as lists; where failures are allowed, each item is a union with None."""
-    gathered = LiteralMap()
-    for name, variable in spec.template.interface.outputs.variables.items():
-        collection = gathered.literals[name].collection
-        collection.SetInParent()
-        item = variable.type.collection_type
-        for shard in shards:
-            value = _NONE if shard is None else shard.literals[name]
-            if item.HasField("union_type"):
-                value = _as_union(value, item.union_type.variants)
-            collection.literals.add().CopyFrom(value)
-    return gathered
-
-
-def _as_union(value: Literal, variants: Iterable[LiteralType]) -> Literal:
-    union = Literal()
-    union.scalar.union.value.CopyFrom(value)
-    for variant in variants:
-        is_none = variant.WhichOneof("type") == "simple" and variant.simple == SimpleType.NONE
-        if is_none == (value == _NONE):
-            union.scalar.union.type.CopyFrom(variant)
-    return union

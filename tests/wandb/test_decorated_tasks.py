@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.lifecycle import current_run
 from support.eager import eager
 from support.in_process import execute, pod_context
-from support.pod import Place
+from support.place import Place
 from support.wandb_log import LoggedRun, find_runs
 
 pytestmark = pytest.mark.flyte

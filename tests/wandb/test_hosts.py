@@ -22,7 +22,7 @@ from flytekitplugins.wbmon.delivery.traces.store import drain_store, keep_spool
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.in_process import pod_context
-from support.pod import Place
+from support.place import Place
 from support.wandb_server import KEY, WandbServer
 from support.weave_server import WeaveServer
 

@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.lifecycle import current_run, open_run
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.in_process import pod_context
-from support.pod import EXECUTION, Place
+from support.place import EXECUTION, Place
 from support.wandb_log import find_run, find_runs, read_run
 
 KEY = "planted0123456789abcdef0123456789abcdef0"

@@ -14,7 +14,7 @@ from flytekit.remote.backfill import create_backfill_workflow
 from flytekitplugins.wbmon import current_run, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError
 from support.in_process import execute, pod_context
-from support.pod import Place
+from support.place import Place
 from support.wandb_log import LoggedRun, find_runs
 
 monthly = wandb_init(

@@ -26,7 +26,7 @@ from flytekitplugins.wbmon import current_run
 from flytekitplugins.wbmon import wandb_init as ours
 from support.eager import eager
 from support.in_process import execute, pod_context
-from support.pod import EXECUTION, Place
+from support.place import EXECUTION, Place
 from support.wandb_log import LoggedRun, read_run
 
 pytestmark = pytest.mark.flyte

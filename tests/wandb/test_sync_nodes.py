@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.in_process import pod_context
-from support.pod import EXECUTION, Place
+from support.place import EXECUTION, Place
 from support.wandb_faults import Fault
 from support.wandb_server import KEY, WandbServer
 

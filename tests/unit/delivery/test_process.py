@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.process import WorkerProcess
+from flytekitplugins.wbmon.delivery.process import WorkerProcess, child_environment
 from flytekitplugins.wbmon.delivery.signals import ParentSignals
 from support.child import run_python
 from support.waiting import wait_until
@@ -77,6 +77,19 @@ def test_a_worker_is_told_its_key_its_folder_and_how_much_time_is_left(folder: P
     assert done["key"] == KEY
     assert done["settings"] == {"timeout_s": 7, "api_host": "http://host"}
     assert 28 <= done["left"] <= 30
+
+
+@pytest.mark.parametrize("prefix", ["_FSEC_", "_OURS_"])
+def test_no_secret_of_the_pod_is_in_the_environment_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setenv("FLYTE_SECRETS_ENV_PREFIX", prefix)
+    monkeypatch.setenv(f"{prefix}ALERTS_HOOK", "https://hook/7")
+    monkeypatch.setenv("HOOK", "https://hook/7")
+    monkeypatch.setenv("OTHER", "https://hook")
+    environment = child_environment(ApiKey(KEY))
+    assert "https://hook/7" not in environment.values()
+    assert environment["OTHER"] == "https://hook"
 
 
 def test_no_key_is_in_the_environment_or_on_the_command_line_of_a_worker(folder: Path) -> None:

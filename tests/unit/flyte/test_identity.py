@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import functools
 import os
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from unittest import mock
@@ -24,7 +24,8 @@ from flytekitplugins.wbmon.flyte.identity import (
     run_id,
 )
 from support.in_process import pod_context
-from support.pod import EXECUTION, Place, child_id, pod_environment
+from support.place import EXECUTION, Place
+from support.pod import pod_environment
 
 AT = datetime(2026, 3, 9, 23, 30, tzinfo=timezone.utc)
 POD = TaskIdentity(
@@ -81,8 +82,9 @@ def test_ids_differ_by_node_shard_and_attempt(
     tmp_path: Path, linked: bool, env: dict[str, str]
 ) -> None:
     places = [
-        Place(node=node, attempt=attempt, shard=shard)
-        for node in ("n0", "n1", "n2-0-dn0")
+        Place(node=node, attempt=attempt, shard=shard, within=within)
+        for node in ("n0", "n1", "dn0")
+        for within in (None, Place(node="n2"), Place(node="n2", attempt=1))
         for shard in (None, 0, 1)
         for attempt in (0, 1)
     ]
@@ -108,8 +110,11 @@ def test_ids_differ_by_node_shard_and_attempt(
 def test_the_id_is_the_name_of_the_pod_wherever_it_stands(
     execution: str, nodes: list[str], attempt: int, shard: int | None, host: str
 ) -> None:
-    node = functools.reduce(child_id, nodes)
-    place = Place(node=node, attempt=attempt, shard=shard, execution=execution)
+    place: Place | None = None
+    for node in nodes:
+        place = Place(node=node, execution=execution, within=place)
+    assert place is not None
+    place = replace(place, attempt=attempt, shard=shard)
     spec = TaskSpec()
     spec.template.config["link_type"] = "wandb-execution-id"
     env = {**pod_environment(spec, place), **({"HOSTNAME": host} if host else {})}

@@ -184,6 +184,15 @@ def test_every_mounted_secret_is_known_to_what_hides_them(
     assert mounted_secrets() == ["in-a-variable"]
 
 
+def test_a_cluster_may_name_the_variables_of_its_secrets_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLYTE_SECRETS_ENV_PREFIX", "_OURS_")
+    monkeypatch.setenv("_OURS_ALERTS_ON_CALL", "in-a-variable")
+    with pod_context(tmp_path):
+        assert mounted_secrets() == ["in-a-variable"]
+
+
 @task(secret_requests=[VERSIONED])
 def asking(x: int) -> int:
     return x

@@ -26,7 +26,7 @@ from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from support.eager import eager
 from support.in_process import pod_context
-from support.pod import Place
+from support.place import Place
 
 KEY = Secret(group="wandb", key="api_key")
 DATABASE = Secret(group="db", key="password")

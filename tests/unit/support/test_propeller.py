@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 from flytekit.types.file import FlyteFile
 
-from support.pod import shorten
 from support.propeller import (
     Package,
     PackagingError,
-    Place,
     Propeller,
     WorkflowFailed,
     from_literals,
@@ -42,9 +40,9 @@ def test_dynamic_and_mapped_nodes_run_one_pod_for_each_item(propeller: Propeller
     assert from_literals(outputs, {"o0": float}) == {"o0": 12 / 2 + 12 / 4}
     divided = [pod for pod in propeller.pods if pod.place.shard is not None]
     assert [pod.succeeded for pod in divided] == [False, True, True]
-    assert [pod.place.unique_id for pod in divided] == ["n1-0-n1-n0", "n1-0-n1-n1", "n1-0-n1-n2"]
+    assert [pod.place.unique_id for pod in divided] == ["n1-0-n0", "n1-0-n1", "n1-0-n2"]
     doubled = propeller.runs_of("double")
-    assert [pod.place.node for pod in doubled] == ["n0-0-dn0", "n0-0-dn1", "n0-0-dn2"]
+    assert [pod.place.unique_id for pod in doubled] == ["n0-0-dn0", "n0-0-dn1", "n0-0-dn2"]
     assert "<b>2</b>" in doubled[2].deck
 
 
@@ -54,7 +52,7 @@ def test_a_recoverable_failure_is_tried_again_from_its_checkpoint(propeller: Pro
     assert from_literals(outputs, {"o0": int}) == {"o0": 6}
     assert [pod.succeeded for pod in propeller.runs_of("flaky")] == [False, True]
     (doubled,) = propeller.runs_of("double")
-    assert doubled.place.node.startswith("n1-0-")
+    assert doubled.place.unique_id.startswith("n1-0-n1-")
 
 
 def test_an_ordinary_failure_is_not_tried_again_and_runs_the_failure_node(
@@ -90,12 +88,3 @@ def test_a_launch_plan_on_s3_gives_kickoff_time_fixed_inputs_and_requested_secre
 def test_a_project_that_does_not_compile_is_reported_with_flytekits_words() -> None:
     with pytest.raises(PackagingError, match="no_such_module"):
         package(PROJECT, ["no_such_module"])
-
-
-def test_a_shard_is_a_node_inside_its_array() -> None:
-    assert Place(node="n3", shard=0).unique_id == "n3-0-n3-n0"
-
-
-def test_a_long_name_is_hashed_with_fnv_1a() -> None:
-    # FNV-1a of "foobar" is bf9cf968, in the letters a-z and digits 1-6
-    assert shorten("foobar", 3) == "fx5ops1a"

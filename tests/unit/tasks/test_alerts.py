@@ -27,7 +27,7 @@ from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 from flytekitplugins.wbmon.tasks._node import Node
 from support.examples import AT, drift_report, performance_report, scoring_report, slo_report
 from support.in_process import execute, pod_context
-from support.pod import Place
+from support.place import Place
 from support.receiver import Hook, web_hook
 from support.wandb_log import find_run
 

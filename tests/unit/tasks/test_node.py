@@ -3,11 +3,12 @@ from __future__ import annotations
 import functools
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from flytekit import Secret, map_task, workflow
+from flytekit import Cache, Secret, map_task, workflow
 from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.tools.module_loader import load_object_from_module
 from flytekit.types.structured import StructuredDataset
@@ -116,6 +117,55 @@ def test_a_changed_configuration_is_another_cache_entry() -> None:
         for alpha in (0.05, 0.05, 0.01)
     }
     assert len(versions) == 2
+
+
+def test_everything_that_describes_a_task_is_registered() -> None:
+    node = DriftCheck(
+        "t.described",
+        cache=True,
+        cache_version="mine",
+        cache_serialize=True,
+        cache_ignore_input_vars=("past",),
+        interruptible=True,
+        deprecated="use another",
+        pod_template_name="gpu",
+    )
+    plain = DriftCheck("t.described", cache=True).metadata.cache_version
+    registered = node.metadata.to_taskmetadata_model()
+    assert registered.discovery_version == f"{plain}-mine"
+    assert registered.cache_serializable
+    assert tuple(registered.cache_ignore_input_vars) == ("past",)
+    assert registered.interruptible
+    assert registered.deprecated_error_message == "use another"
+    assert node.metadata.pod_template_name == "gpu"
+
+
+def test_flytekits_cache_object_is_taken_too() -> None:
+    plain = DriftCheck("t.cached", cache=True).metadata
+    node = DriftCheck(
+        "t.cached", cache=Cache(version="mine", serialize=True, ignored_inputs="past")
+    )
+    assert node.metadata.cache is True
+    assert node.metadata.cache_version == f"{plain.cache_version}-mine"
+    assert node.metadata.cache_serialize
+    assert node.metadata.cache_ignore_input_vars == ("past",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"retires": 3}, "retries"),
+        ({"rul": DriftRule()}, "rule"),
+        ({"request": None}, "requests"),
+        ({"interuptible": True}, "interruptible"),
+        ({"something": 1}, "got something="),
+        ({"cache": "yes"}, "flytekit.Cache"),
+    ],
+    ids=str,
+)
+def test_an_argument_that_nothing_takes_is_refused(wrong: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        DriftCheck("t.wrong", **wrong)
 
 
 def test_task_keywords_reach_the_task() -> None:

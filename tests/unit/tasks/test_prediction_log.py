@@ -29,6 +29,7 @@ from flytekitplugins.wbmon import (
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
 from support.clock import today, tomorrow
+from support.waiting import wait_until
 
 
 @task
@@ -122,7 +123,24 @@ def test_a_night_without_traffic_is_no_error(tmp_path: Path) -> None:
     assert checked.report.results[0].verdict == "no_data"
     assert joined.data.open(pa.Table).all().num_rows == 0
     assert joined.report.unmeasured == "no prediction in this window"
-    assert done.report.unmeasured == f"no row of api on {today()}"
+    assert done.report.unmeasured.startswith(f"no row of api on {today()} or any other day: nothin")
+    assert done.report.is_unwritten
+    assert compact(at=tomorrow()).report.is_unwritten, "what a night writes is no row"
+
+
+def test_a_log_of_another_night_or_of_a_server_at_work_was_written(tmp_path: Path) -> None:
+    serve(tmp_path / "earlier", n=3)
+    compact = CompactPredictionLog("t.a", destination=str(tmp_path / "earlier"), service="api")
+    compact(at=tomorrow())
+    later = compact(at=tomorrow() + timedelta(days=9)).report
+    assert (later.is_unwritten, later.unmeasured[:16]) == (False, "no row of api on")
+
+    log = PredictionLogger("api", str(tmp_path / "new"), sampling=SamplingPolicy(rate=1.0))
+    log.log_prediction(prediction=1, latency_ms=1.0)
+    wait_until(lambda: any((tmp_path / "new").rglob("*.jsonl*")))
+    first = CompactPredictionLog("t.b", destination=str(tmp_path / "new"), service="api")
+    assert not first(at=tomorrow()).report.is_unwritten
+    log.close()
 
 
 def test_a_retried_night_finds_the_day_that_its_first_attempt_wrote(tmp_path: Path) -> None:

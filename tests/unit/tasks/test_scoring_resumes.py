@@ -13,7 +13,7 @@ from flytekitplugins.wbmon import batch_scoring
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 from support.in_process import execute, pod_context
-from support.pod import FIRST
+from support.place import FIRST
 
 DATA = pd.DataFrame({"x": range(40)})
 FATE: dict[str, int] = {}

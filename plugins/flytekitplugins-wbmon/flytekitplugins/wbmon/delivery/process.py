@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.2
 # the key, and the address of the parent's wandb service, which the child must not share
 _NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE")
-# secrets of the cluster that Flyte mounts as environment variables
-_SECRET_PREFIX = "_FSEC_"  # noqa: S105 - how the names of some variables begin
+# how the names of secrets begin that Flyte mounts as variables, if the cluster says nothing else
+_SECRET_PREFIX = "_FSEC_"  # noqa: S105 - no secret itself
 
 
 # the standard inputs of the workers
@@ -190,11 +190,15 @@ def child_environment(key: ApiKey) -> dict[str, str]:
     Args:
         key: The W&B key; a variable of any name that holds it is left out.
     """
+    prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX") or _SECRET_PREFIX
+    # `Secret(env_var=…)` gives the same value again under a name of its own
+    secrets = {value for name, value in os.environ.items() if name.startswith(prefix)}
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _NOT_INHERITED
-        and not name.startswith(_SECRET_PREFIX)
+        and not name.startswith(prefix)
+        and value not in secrets
         and key.reveal() not in value
     }
     # an empty entry would mean the child's working directory

@@ -164,7 +164,8 @@ def secret_from_config(config: Mapping[str, Any]) -> Secret:
 
 def mounted_secrets() -> list[str]:
     """Every secret that Flyte has mounted in this pod, as variables or as files."""
-    found = [value for name, value in os.environ.items() if name.startswith(_VARIABLE_PREFIX)]
+    prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX") or _VARIABLE_PREFIX
+    found = [value for name, value in os.environ.items() if name.startswith(prefix)]
     folder = Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR") or _FOLDER)
     if current_identity().is_local or not folder.is_dir():
         return found

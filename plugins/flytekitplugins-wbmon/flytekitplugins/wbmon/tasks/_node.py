@@ -9,6 +9,7 @@ callable secret) requires the node to be a module-level variable, which flytekit
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 from datetime import timedelta
@@ -16,7 +17,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
-from flytekit import PythonInstanceTask, TaskMetadata
+from flytekit import PythonInstanceTask
 from flytekit.extend import TaskResolverMixin
 
 import flytekitplugins.wbmon.flyte.type_transformers  # noqa: F401 - teaches flytekit our records
@@ -26,6 +27,7 @@ from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_
 from flytekitplugins.wbmon.flyte.internals import interface_of
 from flytekitplugins.wbmon.flyte.main_module import module_in_pod
 from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
+from flytekitplugins.wbmon.flyte.task_arguments import constructor_arguments
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
@@ -35,6 +37,7 @@ from flytekitplugins.wbmon.run.lifecycle import current_run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flytekit import Cache
     from flytekit.configuration import SerializationSettings
     from flytekit.core.base_task import Task
 
@@ -47,14 +50,15 @@ class Node(PythonInstanceTask[C], Generic[C]):
     Args:
         name: Task name, unique in the project, such as `payments.drift`.
         config: Settings of the node, as a record that can be written to the container arguments.
-        cache: Whether Flyte may reuse outputs of a run with the same inputs and configuration.
+        cache: Whether Flyte may reuse outputs of a run with the same inputs and configuration; a
+            `flytekit.Cache` may add a version to that of the configuration.
         retries: Number of further attempts after a recoverable failure.
         timeout: Time limit of one attempt.
         task_kwargs: Other task arguments: `requests`, `limits`, `container_image`, `environment`,
-            `secret_requests`, `pod_template` …
+            `secret_requests`, `pod_template`, `interruptible`, `cache_version` …
 
     Raises:
-        ConfigError: If the name is empty.
+        ConfigError: If the name is empty, or no task takes an argument of this name.
     """
 
     def __init__(
@@ -62,26 +66,25 @@ class Node(PythonInstanceTask[C], Generic[C]):
         name: str,
         config: C,
         *,
-        cache: bool = False,
+        cache: bool | Cache = False,
         retries: int = 0,
         timeout: timedelta | None = None,
         **task_kwargs: Any,
     ) -> None:
         if not name:
             raise ConfigError("a node must have a name that is unique in its project, got none")
-        metadata = TaskMetadata(
-            cache=cache,
+        arguments = constructor_arguments(
+            {"cache": cache, "retries": retries, "timeout": timeout, **task_kwargs},
             cache_version=_fingerprint(config) if cache else "",
-            retries=retries,
-            timeout=timeout,
+            called=f"{type(self).__name__} {name!r}",
+            settings=inspect.signature(type(self).__init__).parameters,
         )
         interface = interface_of(self.compute, documented=type(self).compute)
         super().__init__(
             name=name,
             task_config=config,
             interface=interface,
-            metadata=metadata,
-            **{"enable_deck": True, "deck_fields": (), **task_kwargs},
+            **{"enable_deck": True, "deck_fields": (), **arguments},
         )
 
     compute: ClassVar[Any]

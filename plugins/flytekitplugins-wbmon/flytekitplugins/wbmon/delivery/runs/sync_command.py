@@ -20,7 +20,12 @@ from typing import Any
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_environment import usable_environment
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import give_key, live_sync, start_service
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
+    give_key,
+    live_sync,
+    load_lean,
+    start_service,
+)
 
 _POLL_S = 0.2
 _SYNC_PROCESS = "flytekitplugins.wbmon.delivery.runs.sync_process"
@@ -47,6 +52,7 @@ def prepare(api_host: str) -> None:
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
+    load_lean()
     usable = _usable(os.environ)
     for name in set(os.environ) - set(usable):
         del os.environ[name]
@@ -58,6 +64,7 @@ def warm_up(key: ApiKey) -> None:
 
     Early, while the task's process still loads its own.
     """
+    load_lean()
     start_service(_PATIENCE)
     give_key(key.reveal(), api_host=os.environ["WANDB_BASE_URL"])
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -157,6 +158,22 @@ def live_sync() -> Callable[[Path], None] | None:
         return None
     arguments = {name: value for name, value in _SYNC_ARGUMENTS.items() if name in parameters}
     return lambda log: sync([log], **arguments)
+
+
+def load_lean() -> None:
+    """Load wandb without numpy, which are ten MiB for values that are not logged here.
+
+    Only for a process that delivers: no code in it can load numpy from here on.
+    """
+    if "numpy" in sys.modules:
+        return
+    # as Python marks a module that must not be imported
+    sys.modules["numpy"] = None  # type: ignore[assignment]
+    try:
+        import wandb  # noqa: F401
+    except ImportError:
+        # a release that needs it
+        del sys.modules["numpy"]
 
 
 def start_service(settings: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
-from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
+from flytekitplugins.wbmon.monitor.prediction_log.files import EMPTY_PART, LogFiles
 from flytekitplugins.wbmon.monitor.prediction_log.level import level_day, schema_before
 from flytekitplugins.wbmon.monitor.prediction_log.manifest import CHECKSUM, noted_as, segment_of
 from flytekitplugins.wbmon.monitor.prediction_log.report import (
@@ -132,6 +132,7 @@ def with_day(
         n_day_predictions=n["prediction"],
         n_day_feedback=n["feedback"],
         n_day_windows=n["window"],
+        is_unwritten=not any(n.values()) and not report.losses and not log.was_written(),
     )
     return replace(report, reason=compaction_reason(report))
 
@@ -149,7 +150,7 @@ def days_before(at: datetime, n: int) -> str:
 def _ensure(log: LogFiles, kind: RowKind, day: str) -> None:
     if not log.parts(kind, day):
         empty = schema_before(log, kind, day).empty_table()
-        log.write_part(kind, day, "part-empty.parquet", empty)
+        log.write_part(kind, day, EMPTY_PART, empty)
 
 
 class _New(NamedTuple):

@@ -34,6 +34,9 @@ from flytekitplugins.wbmon.storage.compare_and_swap import is_draft, read_file, 
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
+EMPTY_PART = "part-empty.parquet"
+"""What a table gets for a day without rows, so that it can be read."""
+
 _ROW_GROUP = 65_536
 # more than most footers have, so that one request is enough
 _FOOTER_BYTES = 65_536
@@ -118,6 +121,16 @@ class LogFiles:
         """Paths and sizes of the complete parts of a day."""
         found = self._store.list(day_folder(self._root, kind, self._service, day))
         return [(path, size) for path, size in found if size is not None and is_part(path)]
+
+    def was_written(self) -> bool:
+        """Whether there is a segment, or for any day a part that was made of one."""
+        folders = [segment_folder(self._root, each, self._service) for each in ("open", "sealed")]
+        return any(self._store.list(folder) for folder in folders) or any(
+            not path.endswith(EMPTY_PART)
+            for kind in TABLES
+            for day in reversed(self.days(kind))
+            for path, _ in self.parts(kind, day)
+        )
 
     def part(self, path: str, size: int) -> LogPart | None:
         """A part by its footer; None if it has none that can be read."""

@@ -22,7 +22,11 @@ from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.stack import logged
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_types
-from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, LogPart
+from flytekitplugins.wbmon.monitor.prediction_log.files import (
+    EMPTY_PART,
+    LogFiles,
+    LogPart,
+)
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, FEATURE_PREFIX, RowKind
 from flytekitplugins.wbmon.monitor.prediction_log.segments import EVENT_TIME
 
@@ -70,7 +74,7 @@ def schema_before(log: LogFiles, kind: RowKind, day: str) -> pa.Schema:
     """The columns of the last earlier day with rows; those of the contract if there is none."""
     for earlier in reversed([each for each in log.days(kind) if each < day]):
         for found in log.parts(kind, earlier):
-            part = None if found[0].endswith("part-empty.parquet") else log.part(*found)
+            part = None if found[0].endswith(EMPTY_PART) else log.part(*found)
             if part is not None and part.n_rows:
                 # what its types were made of says nothing of a day without rows
                 return _Columns(log, kind, [part]).schema

@@ -36,6 +36,7 @@ class CompactionReport(Report):
         n_day_predictions: Rows that the prediction log of this day holds, whoever wrote them.
         n_day_feedback: The same of its feedback log.
         n_day_windows: The same of its serving windows.
+        is_unwritten: Whether nothing was ever logged there: no row of any day, and no segment.
         reason: One sentence: what happened.
     """
 
@@ -58,6 +59,7 @@ class CompactionReport(Report):
     n_day_predictions: int = 0
     n_day_feedback: int = 0
     n_day_windows: int = 0
+    is_unwritten: bool = False
     reason: str
 
     @property
@@ -91,6 +93,11 @@ class CompactionReport(Report):
         n_rows = self.n_predictions + self.n_feedback + self.n_windows + self.n_duplicates
         if self.n_torn and not n_rows:
             return f"none of {self.n_torn:,} lines of {self.service} could be read"
+        if self.is_unwritten:
+            return (
+                f"no row of {self.service} on {self.day} or any other day: nothing was ever logged "
+                "there; see that the destination is the server's"
+            )
         if self.day:
             others = f"; {n_rows:,} rows were of other days" if n_rows else ""
             return f"no row of {self.service} on {self.day}{others}"
