@@ -28,7 +28,7 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
 from support.examples import performance_report
 from support.in_process import execute, pod_context
-from support.pod import EXECUTION
+from support.place import EXECUTION
 from support.wandb_log import find_run
 
 SETTINGS = SerializationSettings(
