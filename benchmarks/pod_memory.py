@@ -32,7 +32,7 @@ from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.tools.translator import get_serializable
 from flytekit.types.structured import StructuredDataset
 
-from benchmarks import pod_memory_tasks
+from benchmarks.pod_tasks import nodes, plain, scoring, tracked
 from flytekitplugins.wbmon import DriftReport
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from support.examples import drift_report
@@ -45,6 +45,16 @@ ROUNDS = 5
 INTERVAL_S = 0.02
 FILES_INTERVAL_S = 0.2
 WORK_S = 3.0
+TASKS: dict[str, Any] = {
+    "a plain task of flytekit": plain.plain,
+    "a tracked task without work": tracked.no_op,
+    "`ProfileData`": nodes.profile,
+    "tracked `ProfileData`": nodes.tracked_profile,
+    "tracked `DriftCheck`": nodes.drift,
+    "tracked `PerformanceCheck`": nodes.performance,
+    "tracked `DegradationAlert`": nodes.alert,
+    "tracked `batch_scoring`": scoring.score,
+}
 
 
 def main() -> None:
@@ -54,11 +64,7 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true", help="print the processes at the peak")
     parser.add_argument("names", nargs="*", help="parts of the names of tasks")
     args = parser.parse_args()
-    chosen = [
-        name
-        for name in pod_memory_tasks.TASKS
-        if not args.names or any(part in name for part in args.names)
-    ]
+    chosen = [name for name in TASKS if not args.names or any(part in name for part in args.names)]
     peaks: dict[str, list[float]] = {name: [] for name in chosen}
     with WandbServer() as server, tempfile.TemporaryDirectory() as folder:
         values = inputs()
@@ -69,12 +75,12 @@ def main() -> None:
                 peaks[name].append(sum(parts.values()))
                 if args.parts:
                     print(name, {part: round(mib) for part, mib in parts.items()}, file=sys.stderr)
-    plain = statistics.median(peaks[next(iter(peaks))])
+    first = statistics.median(peaks[chosen[0]])
     print("| task | peak of the pod, MiB | over the first |")
     print("|---|---|---|")
     for name, found in peaks.items():
         median = statistics.median(found)
-        print(f"| {name} | {median:.0f} | {median - plain:+.0f} |")
+        print(f"| {name} | {median:.0f} | {median - first:+.0f} |")
 
 
 def inputs() -> dict[str, dict[str, Any]]:
@@ -107,12 +113,11 @@ def pod_of(
     settings = SerializationSettings(
         image_config=ImageConfig(default_image=image, images=[image]), version="v1"
     )
-    task = pod_memory_tasks.TASKS[name]
+    task = TASKS[name]
     spec = get_serializable(OrderedDict(), settings, task).to_flyte_idl()
     short = task.name.rpartition(".")[2]
     code = disk / f"{short}-code"
-    (code / "benchmarks").mkdir(parents=True)
-    shutil.copy(str(pod_memory_tasks.__file__), code / "benchmarks")
+    shutil.copytree(Path(str(plain.__file__)).parent, code / "benchmarks" / "pod_tasks")
     types = {"drift": DriftReport} if short == "alert" else None
     return prepare_pod(
         spec,

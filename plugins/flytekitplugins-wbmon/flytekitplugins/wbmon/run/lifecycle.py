@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
+from flytekitplugins.wbmon.flyte.lazy_modules import let_lazy_modules_sleep
 from flytekitplugins.wbmon.flyte.termination import (
     TERMINATING_TIMEOUT_S,
     exit_on_sigterm,
@@ -185,6 +186,7 @@ def _place() -> str:
 
 
 def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: str) -> _OpenRun:
+    let_lazy_modules_sleep()
     rank = current_rank()
     if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
         with _LOCK:
