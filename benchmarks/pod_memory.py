@@ -146,13 +146,16 @@ def peak(container: Container) -> dict[str, float]:
 
 def own_memory(pids: Sequence[int]) -> dict[str, float]:
     """The memory in MiB of each process that no file holds, by number and command."""
-    found = {}
+    found, commands = {}, set()
     for pid in pids:
         with suppress(OSError, StopIteration):  # it ended
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             kib = int(next(line for line in lines if line.startswith("Anonymous:")).split()[1])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            found[f"{pid} {b' '.join(command[:3])[-30:].decode()}"] = kib / 1024
+            command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+            # a child that runs no program of its own yet still has the memory of its parent
+            if command not in commands:
+                found[f"{pid} {command[:80]}"] = kib / 1024
+            commands.add(command)
     return found
 
 

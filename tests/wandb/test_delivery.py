@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow
 NOWHERE = "http://127.0.0.1:9"
 
 
-def settings(api_host: str, **changes: Any) -> RunSettings:
+def settings(api_host: str | None, **changes: Any) -> RunSettings:
     return RunSettings(
         **{
             "project": "payments",
@@ -61,7 +61,7 @@ def write_run(
     store: str, name: str, *, n_rows: int = 4, offset: int = 0, artifact: bool = True
 ) -> None:
     """A run that nobody delivered, in the store."""
-    own = settings(NOWHERE, id=name, init={"mode": "offline"}, offline_store=store)
+    own = settings(None, id=name, init={"mode": "offline"}, offline_store=store)
     with open_run(own, task=name) as run:
         for row in range(offset, offset + n_rows):
             run.log({"row": row})
@@ -576,13 +576,15 @@ def test_a_run_that_goes_on_with_nothing_new_but_its_summary_is_sent(
     server: WandbServer, store: str
 ) -> None:
     def night(accuracy: float, **changes: Any) -> None:
-        own = settings(changes.pop("api_host", server.url), id="nightly", **changes)
+        own = settings(server.url, id="nightly", **changes)
         with open_run(own, task="nightly") as run:
             run.summary["accuracy"] = accuracy
 
     night(0.9)
     assert server.run("payments", "nightly").summary["accuracy"] == 0.9
-    night(0.5, api_host=NOWHERE, offline_store=store, delivery_timeout_s=1)
+    server.stop()
+    night(0.5, offline_store=store, delivery_timeout_s=1)
+    server.start()
     assert [one.is_delivered for one in sync(store, server)] == [True]
     assert server.run("payments", "nightly").summary["accuracy"] == 0.5
     night(0.3)

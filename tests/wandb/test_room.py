@@ -88,9 +88,11 @@ def test_a_run_of_a_full_disk_is_stored_and_delivered_with_its_outcome(
     small, store = tmp_path / "small", str(tmp_path / "store")
     small.mkdir()
     script = tmp_path / "task.py"
-    script.write_text(task(host=NOWHERE, timeout_s=2, store=store, fails=True, artifact=True))
+    script.write_text(task(host=server.url, timeout_s=2, store=store, fails=True, artifact=True))
     env = {**clean_environment(home=tmp_path / "home"), "WANDB_DIR": str(small)}
+    server.stop()
     done = run_with_mount(script, small, "size=300k", env=env)
+    server.start()
     # the table could not be written either
     assert done.returncode == 3, done.stderr
     assert "of 3001 rows" in done.stderr

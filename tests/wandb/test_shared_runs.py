@@ -27,10 +27,10 @@ from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.environment import clean_environment
 from support.waiting import wait_until
+from support.wandb_faults import Fault
 from support.wandb_server import KEY, ServedRun, WandbServer
 
 pytestmark = pytest.mark.slow
-NOWHERE = "http://127.0.0.1:9"
 TARGET = RunTarget(entity="ops", project="payments", run_id="nights")
 
 NIGHT = """
@@ -103,9 +103,9 @@ def test_given_steps_of_a_resumed_run_stay_what_they_are(server: WandbServer, st
 def test_an_older_night_that_is_delivered_later_changes_nothing_of_the_newer_one(
     server: WandbServer, store: str
 ) -> None:
-    for night, host in ((1, NOWHERE), (2, server.url)):
-        limit = 20 if host == server.url else 0.2
-        with open_run(settings(host, store, delivery_timeout_s=limit)) as run:
+    for night, limit_s in ((1, 0.2), (2, 20)):
+        server.fault = Fault("refuse") if night == 1 else None
+        with open_run(settings(server.url, store, delivery_timeout_s=limit_s)) as run:
             run.log({"night": night, f"only_{night}": night})
             run.summary["status"] = f"night {night}"
             run.config.update({"night": night, f"of_{night}": True})
@@ -125,12 +125,13 @@ def test_an_older_night_that_is_delivered_later_changes_nothing_of_the_newer_one
 def test_the_newest_session_decides_what_a_run_has_only_one_of(
     server: WandbServer, store: str, fails: int
 ) -> None:
-    for night, host in ((1, NOWHERE), (2, server.url)):
+    for night, limit_s in ((1, 0.2), (2, 20)):
+        server.fault = Fault("refuse") if night == 1 else None
         about = {"name": f"n{night}", "notes": f"note {night}", "tags": [f"t{night}"]}
         own = settings(
-            host,
+            server.url,
             store,
-            delivery_timeout_s=20 if host == server.url else 0.2,
+            delivery_timeout_s=limit_s,
             init={"resume": "allow", **about},
         )
         with suppress(ZeroDivisionError), open_run(own) as run:

@@ -70,7 +70,9 @@ def test_a_run_waits_on_s3_that_only_flyte_knows_and_a_node_delivers_it_from_the
     run: Run, server: WandbServer, s3: S3Server
 ) -> None:
     bucket = flyte_only(s3)
-    score = run("score", bucket, API_HOST=NOWHERE)
+    server.stop()
+    score = run("score", bucket)
+    server.start()
     assert score.succeeded, score.log
     kept = f"{score.raw}/wandb-offline/"
     assert f"the run is kept in {kept}" in score.log

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from flytekit.types.structured import StructuredDataset
 
 import wandb
 from flytekitplugins.wbmon import profile_data
-from flytekitplugins.wbmon.publish.lineage import publish_lineage
+from flytekitplugins.wbmon.publish.lineage import publish_lineage, publish_promotion
 from support.environment import BIN
 from support.examples import decision, drift_report
 from support.wandb_log import find_run
@@ -71,6 +73,37 @@ def test_a_decision_leads_back_to_the_data_and_the_model(tmp_path: Path) -> None
     assert arrived["model"].used_by == ["score"]
     assert arrived["profile"].files
     assert not arrived["data"].files, "data stay where they are"
+
+
+def test_a_promotion_is_a_version_with_its_alias_also_after_an_outage(tmp_path: Path) -> None:
+    profile = profile_data(pd.DataFrame({"a": np.arange(50.0)}))
+    with wandb.init(
+        mode="offline", dir=tmp_path, project="payments", entity="ops", id="promote",
+        settings=wandb.Settings(silent=True),
+    ) as run:  # fmt: skip
+        publish_promotion(profile, model="pay ments/é", alias="production", version="d", run=run)
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*-promote")
+    with WandbServer() as server:
+        subprocess.run(
+            [sys.executable, str(BIN / "wandb"), "sync", str(folder)],
+            env={**os.environ, **server.env},
+            check=True,
+            capture_output=True,
+        )
+        (artifact,) = server.artifacts
+    assert (artifact.name, artifact.type) == ("pay-ments---profile", "reference")
+    assert {"production", "latest"} <= set(artifact.aliases)
+    assert json.loads(artifact.metadata) == {"version": "d"}
+
+
+def test_a_promotion_that_wandb_does_not_take_costs_the_task_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    profile = profile_data(pd.DataFrame({"a": [1.0]}))
+    broken = mock.Mock(disabled=False, log_artifact=mock.Mock(side_effect=ValueError("no")))
+    for run in (None, wandb.init(mode="disabled"), broken):
+        publish_promotion(profile, model="a", alias="b", version="c", run=run)
+    assert "the promotion could not be noted" in caplog.text
 
 
 def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:

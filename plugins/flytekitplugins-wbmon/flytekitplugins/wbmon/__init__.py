@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
     from flytekitplugins.wbmon.monitor.profiles.profile import Profile
     from flytekitplugins.wbmon.monitor.profiles.windows import profile_windows
+    from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
     from flytekitplugins.wbmon.monitor.samples.rows import Sample
     from flytekitplugins.wbmon.monitor.scoring.report import (
         ScoringReport,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.prediction_log import CompactPredictionLog, JoinFeedback
     from flytekitplugins.wbmon.tasks.profiles import MergeProfiles, ProfileData
     from flytekitplugins.wbmon.tasks.rag import EvaluateRAG
+    from flytekitplugins.wbmon.tasks.references import LoadReference, PromoteReference
     from flytekitplugins.wbmon.tasks.scoring import batch_scoring
     from flytekitplugins.wbmon.tasks.service import CheckSLO, SummarizeServing
     from flytekitplugins.wbmon.tasks.steps import AnalyzeSteps
@@ -126,6 +128,7 @@ _HOMES = {
     "JoinLabels": "tasks.join_labels",
     "JointDrift": "monitor.drift.joint_report",
     "LabelReport": "monitor.prediction_log.report",
+    "LoadReference": "tasks.references",
     "LossModel": "monitor.performance.loss_model",
     "MergeProfiles": "tasks.profiles",
     "MonitorFailure": "tasks.failure",
@@ -135,8 +138,10 @@ _HOMES = {
     "PerformanceReport": "monitor.performance.report",
     "Profile": "monitor.profiles.profile",
     "ProfileData": "tasks.profiles",
+    "PromoteReference": "tasks.references",
     "RAGReport": "monitor.llm.rag.report",
     "RAGRule": "monitor.llm.rag.report",
+    "ReferenceFiles": "monitor.references.files",
     "ReplayToWeave": "tasks.weave_sync",
     "SLOReport": "monitor.service.slo_report",
     "Sample": "monitor.samples.rows",
@@ -208,6 +213,7 @@ __all__ = [
     "JoinLabels",
     "JointDrift",
     "LabelReport",
+    "LoadReference",
     "LossModel",
     "MergeProfiles",
     "MonitorFailure",
@@ -217,8 +223,10 @@ __all__ = [
     "PerformanceReport",
     "Profile",
     "ProfileData",
+    "PromoteReference",
     "RAGReport",
     "RAGRule",
+    "ReferenceFiles",
     "ReplayToWeave",
     "SLOReport",
     "Sample",

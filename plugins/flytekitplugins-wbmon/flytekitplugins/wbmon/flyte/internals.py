@@ -24,6 +24,8 @@ from flytekit import FlyteContextManager
 from flytekit.extend import Interface
 from flytekit.models.literals import Literal
 
+from flytekitplugins.wbmon.flyte.memory import request_again
+
 # without a name in a process that a local Elastic task has started, which looks like a pod
 _LOCAL_EXECUTIONS = ("local", "")
 _NOT_BESIDE_WEAVE = "local caching fails if weave is installed beside it"
@@ -292,6 +294,7 @@ def _plain_interface(function: Function) -> Any:
 def _copy_for(task: Any, resolver: Any) -> Any:
     """A copy of a task with this resolver, unless its class finds itself; None if that fails."""
     apart = copy.copy(task)
+    request_again(apart)
     # a class that overrides `task_resolver` ignores this attribute and resolves itself
     held = vars(apart).get("_task_resolver")
     finds_itself = held is not None and held is not apart.task_resolver

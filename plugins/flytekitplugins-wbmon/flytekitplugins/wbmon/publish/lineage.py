@@ -9,19 +9,21 @@ they are; the artifact only refers to their URL.
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.reports.report import Report
-from flytekitplugins.wbmon.reports.serialize import record_to_json
+from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_NAME = 128
 
 
 def publish_lineage(
@@ -29,7 +31,7 @@ def publish_lineage(
 ) -> None:
     """Log the inputs and outputs of a task to its run; errors are only logged.
 
-    Values that are not profiles, reports, data sets, files or directories are skipped.
+    Values that are not records, data sets, files or directories are skipped.
 
     Args:
         inputs: The inputs of the task by name.
@@ -49,6 +51,32 @@ def publish_lineage(
         logger.warning("the lineage of the run could not be noted", exc_info=True)
 
 
+def publish_promotion(
+    record: RecordFile, *, model: str, alias: str, version: str, run: wandb.Run | None
+) -> None:
+    """Log a record that was promoted as a version of its own artifact; errors are only logged.
+
+    The artifact is called by the model and the kind of the record, such as `payments-profile`.
+
+    Args:
+        record: The record.
+        model: Name of the model.
+        alias: The alias that points at it since.
+        version: Its digest in the folder of references.
+        run: The W&B run of the task; None if there is none.
+    """
+    if run is None or run.disabled:
+        return
+    try:
+        kind = _name_of(record)
+        # W&B allows no other characters
+        name = re.sub(r"[^\w.-]", "-", f"{model}-{kind}", flags=re.ASCII)[:_LONGEST_NAME]
+        artifact = _stored(name, record.save, kind="reference", metadata={"version": version})
+        run.log_artifact(artifact, aliases=["latest", alias])
+    except Exception:  # a monitor must never break what it monitors
+        logger.warning("the promotion could not be noted in the run", exc_info=True)
+
+
 def _use(run: wandb.Run, artifact: wandb.Artifact) -> None:
     # use_artifact() refuses offline runs, although the record that it writes can be delivered like
     # any other; the method that writes the record is private, so a release may lack it
@@ -64,26 +92,31 @@ def _artifacts(value: Any) -> Iterable[wandb.Artifact]:
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _artifacts(item)
-    elif isinstance(value, Profile):
-        yield _stored("profile", value.save)
-    elif isinstance(value, Report):
-        text = record_to_json(value)
-        yield _stored(value.artifact_name, lambda path: Path(path).write_text(text))
+    elif isinstance(value, RecordFile):
+        yield _stored(_name_of(value), value.save)
     else:
         found = _address(value)
         if found is not None:
             yield _referred(*found)
 
 
-def _stored(kind: str, save: Any) -> wandb.Artifact:
+def _name_of(record: RecordFile) -> str:
+    if isinstance(record, Report):
+        return record.artifact_name
+    return record.file_format().removeprefix("wbmon-")
+
+
+def _stored(
+    name: str, save: Any, *, kind: str = "", metadata: dict[str, Any] | None = None
+) -> wandb.Artifact:
     import wandb
 
-    artifact = wandb.Artifact(kind, type=kind)
+    artifact = wandb.Artifact(name, type=kind or name, metadata=metadata)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / kind
+        path = Path(folder) / name
         save(str(path))
         # wandb copies the file into its staging area, so the folder may be removed
-        artifact.add_file(str(path), name=kind)
+        artifact.add_file(str(path), name=name)
     return artifact
 
 

@@ -27,6 +27,11 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.flyte.internals import interface_of
 from flytekitplugins.wbmon.flyte.main_module import module_in_pod
+from flytekitplugins.wbmon.flyte.memory import (
+    container_with_memory,
+    pod_with_memory,
+    primary_container,
+)
 from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
 from flytekitplugins.wbmon.flyte.task_arguments import constructor_arguments
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
@@ -36,6 +41,8 @@ from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.lifecycle import current_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flytekit import Cache
     from flytekit.configuration import SerializationSettings
     from flytekit.core.base_task import Task
@@ -54,7 +61,8 @@ class Node(PythonInstanceTask[C], Generic[C]):
         retries: Number of further attempts after a recoverable failure.
         timeout: Time limit of one attempt.
         task_kwargs: Other task arguments: `requests`, `limits`, `container_image`, `environment`,
-            `secret_requests`, `pod_template`, `interruptible`, `cache_version` …
+            `secret_requests`, `pod_template`, `interruptible`, `cache_version` … Without one for memory
+            the node requests 1 GiB.
 
     Raises:
         ConfigError: If the name is empty, or no task takes an argument of this name.
@@ -107,17 +115,20 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
     def execute(self, **inputs: Any) -> Any:
         """Run `compute` and publish its reports; errors in publishing do not fail the task."""
-        from flytekitplugins.wbmon.publish.lineage import publish_lineage
-        from flytekitplugins.wbmon.publish.report import publish_reports
-
         given = {name: inputs[name] for name in self.shared_urls if name in inputs}
         require_shared_in_pod(self._called, {**self._shared_settings, **given})
         outputs = self.compute(**inputs)
-        made = outputs if isinstance(outputs, tuple) else (outputs,)
         with making_artifacts():
-            publish_reports(made, run=current_run())
-            publish_lineage(inputs, made, run=current_run())
+            self._publish(inputs, outputs)
         return outputs
+
+    def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:
+        from flytekitplugins.wbmon.publish.lineage import publish_lineage
+        from flytekitplugins.wbmon.publish.report import publish_reports
+
+        made = outputs if isinstance(outputs, tuple) else (outputs,)
+        publish_reports(made, run=current_run())
+        publish_lineage(inputs, made, run=current_run())
 
     def get_config(self, settings: SerializationSettings) -> dict[str, str] | None:
         """The config that Flyte registers; what only one pod would see is refused here."""
@@ -143,6 +154,14 @@ class Node(PythonInstanceTask[C], Generic[C]):
     def task_resolver(self) -> TaskResolverMixin:
         """`node_resolver`, unless the node has something that cannot be serialised."""
         return node_resolver if self._is_portable() else super().task_resolver
+
+    def get_container(self, settings: SerializationSettings) -> Any:
+        """What Flyte registers; requests memory, unless the user did."""
+        return container_with_memory(super().get_container(settings))
+
+    def get_k8s_pod(self, settings: SerializationSettings) -> Any:
+        """The same for a node with a pod template."""
+        return pod_with_memory(super().get_k8s_pod(settings), primary_container(self))
 
     def _is_portable(self) -> bool:
         tracking = tracking_of(self)

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.main_module import found_as_its_function
+from flytekitplugins.wbmon.flyte.memory import request_memory
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.samples.rows import Sample
 from flytekitplugins.wbmon.monitor.scoring.report import (
@@ -91,7 +92,8 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
             a retry has to repeat.
         returns: `predictions` for a task with this single output, as `map_task` requires; the
             report of each shard is then only in its W&B run.
-        task_kwargs: Arguments of `flytekit.task`: `requests`, `container_image`, `cache`, …
+        task_kwargs: Arguments of `flytekit.task`: `requests`, `container_image`, `cache`, … Without
+            one for memory the task requests 1 GiB.
 
     Returns:
         A Flyte task with outputs `predictions` and `report`.
@@ -150,7 +152,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
 
     _describe(score_data, predict, loaders, Scored if returns == "scored" else StructuredDataset)
     function = found_as_its_function(score_data)
-    return task(function, **{"enable_deck": True, "deck_fields": (), **task_kwargs})
+    return request_memory(task(function, **{"enable_deck": True, "deck_fields": (), **task_kwargs}))
 
 
 def _check(predict: Callable[..., Any], loaders: Load, returns: str) -> None:

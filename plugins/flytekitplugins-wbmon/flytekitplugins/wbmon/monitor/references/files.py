@@ -1,7 +1,7 @@
 """The current reference or baseline of a model: versions of a record in a folder or bucket.
 
-The content is written before the history that points at it, under the name of its digest: no version
-is ever half written, and no reader gets another content than the one that was promoted.
+The content is written before the history that points at it, under the name of its digest: no
+version is ever half written, and no reader gets another content than the one that was promoted.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
 from flytekitplugins.wbmon.monitor.versions.history import PRODUCTION, was_decided
@@ -68,17 +69,23 @@ def promote_reference(
         against = f"{alias} pointed at it before on the same evidence, and was moved on purpose"
     if against:
         return Promotion(promoted=False, reason=against, version=version.digest, before=before)
-    decision = files.promote(
-        name,
-        version.digest,
-        alias=alias,
-        reason=reason,
-        by=by,
-        evidence=numbers,
+    try:
+        files.promote(
+            name,
+            version.digest,
+            alias=alias,
+            reason=reason,
+            by=by,
+            evidence=numbers,
+            replaces=before,
+        )
+    except DataError as error:
         # what was decided since the history was read stands
-        replaces=before,
-    )
-    return Promotion(promoted=True, reason=reason, version=version.digest, before=decision.before)
+        now = files.history(name).aliases.get(alias, "")
+        if now == before:
+            raise
+        return Promotion(promoted=False, reason=str(error), version=version.digest, before=now)
+    return Promotion(promoted=True, reason=reason, version=version.digest, before=before)
 
 
 def _objection(record: RecordFile, reports: Sequence[Report]) -> str:

@@ -1,0 +1,309 @@
+"""The nodes that load the current reference or baseline of a model, and that promote a new one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flytekitplugins.wbmon.arguments import moment, require_text
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.deck import show_note
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
+from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
+from flytekitplugins.wbmon.monitor.alerts.decision import Decision
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.run.lifecycle import current_run
+from flytekitplugins.wbmon.storage.record_file import RecordFile
+from flytekitplugins.wbmon.tasks._node import Node
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
+
+_KINDS = {record.file_format(): record for record in RECORDS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSettings:
+    """Settings of `LoadReference`, where they are described."""
+
+    uri: str
+    model: str
+    record: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteSettings:
+    """Settings of `PromoteReference`, where they are described."""
+
+    uri: str
+    model: str
+    record: str
+    alias: str
+    reason: str
+
+
+class ReferencePromoted(NamedTuple):
+    """The outputs of `PromoteReference`.
+
+    Attributes:
+        promoted: Whether the record is the reference since.
+        reason: Why it is, or why not.
+        version: Digest of the record, which is saved in any case.
+        before: Digest of the version that was the reference; empty if there was none.
+    """
+
+    promoted: bool
+    reason: str
+    version: str
+    before: str
+
+
+class LoadReference(Node[LoadSettings]):
+    """Load the record that a model is compared with now, such as its reference profile.
+
+    The output has the type of the record. The alias is followed when the node runs, so it cannot be
+    cached; nodes that get the record can, as its content has a hash.
+
+    Args:
+        name: The task's name.
+        uri: Path or URL of the folder of references, as passed to `PromoteReference`.
+        model: Name of the model.
+        record: Class of the record: `Profile`, `PerformanceReport`, `LossModel` …
+        version: The alias to follow, or the digest of a version.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If a setting is empty or of another type, or `cache` is set.
+    """
+
+    shared_urls = ("uri",)
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        uri: str,
+        model: str,
+        record: type[Any],
+        version: str = "production",
+        **task_kwargs: Any,
+    ) -> None:
+        _require_named(uri=uri, model=model, version=version)
+        _refuse_cache(name, task_kwargs)
+        settings = LoadSettings(uri=uri, model=model, record=_format_of(record), version=version)
+        self.compute = _loading(  # type: ignore[method-assign]  # each has the type of its record
+            self.compute, record
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    @classmethod
+    def restore(cls, name: str, config: LoadSettings) -> LoadReference:
+        """Rebuild the node from its settings, with the type of its record."""
+        node = cls.__new__(cls)
+        node.compute = _loading(  # type: ignore[method-assign]  # as above
+            node.compute, _KINDS[config.record]
+        )
+        # after `compute` is set, because the interface is read from it
+        Node.__init__(node, name, config)
+        return node
+
+    def compute(self, at: datetime | None = None) -> Any:
+        """Load the record.
+
+        Args:
+            at: Where the alias pointed then, for a window of the past; now if not given.
+        """
+        at = None if at is None else moment("at", at)
+        return _files(self.config).load(self.config.model, self.config.version, at=at)
+
+    def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:
+        from flytekitplugins.wbmon.publish.lineage import publish_lineage
+
+        # the record was made elsewhere: its numbers are not of this run
+        publish_lineage({**inputs, "reference": outputs}, (), run=current_run())
+
+
+class PromoteReference(Node[PromoteSettings]):
+    """Make a record the reference of a model, unless the evidence speaks against it.
+
+    The record is saved as a version in any case. A report that is given as evidence speaks against
+    it if it found drift, a worse model or an alert, or nothing was measured. The decision is put on
+    record with the reason, the execution and the numbers of the evidence, so it can be rolled back
+    (`ReferenceFiles.roll_back`). What did so before on the same evidence is not promoted again: a
+    node that runs twice undoes no roll-back.
+
+    Args:
+        name: The task's name.
+        uri: Path or URL of the folder of references.
+        model: Name of the model.
+        record: Class of the record: `Profile`, `PerformanceReport`, `LossModel` …
+        alias: The alias that points at the reference.
+        reason: Why it is promoted, in words; on record.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If a setting is empty or of another type, or `cache` is set.
+    """
+
+    shared_urls = ("uri",)
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        uri: str,
+        model: str,
+        record: type[Any],
+        alias: str = "production",
+        reason: str,
+        **task_kwargs: Any,
+    ) -> None:
+        _require_named(uri=uri, model=model, alias=alias, reason=reason)
+        _refuse_cache(name, task_kwargs)
+        settings = PromoteSettings(
+            uri=uri, model=model, record=_format_of(record), alias=alias, reason=reason
+        )
+        self.compute = _promoting(  # type: ignore[method-assign]  # each has the type of its record
+            self.compute, record
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    @classmethod
+    def restore(cls, name: str, config: PromoteSettings) -> PromoteReference:
+        """Rebuild the node from its settings, with the type of its record."""
+        node = cls.__new__(cls)
+        node.compute = _promoting(  # type: ignore[method-assign]  # as above
+            node.compute, _KINDS[config.record]
+        )
+        # after `compute` is set, because the interface is read from it
+        Node.__init__(node, name, config)
+        return node
+
+    def compute(
+        self,
+        record: Any,
+        decision: Decision | None = None,
+        drift: DriftReport | None = None,
+        performance: PerformanceReport | None = None,
+    ) -> ReferencePromoted:
+        """Promote the record.
+
+        Args:
+            record: The new reference.
+            decision: Evidence: the decision of the alert node.
+            drift: Evidence: whether the record's window drifted.
+            performance: Evidence: how good the model was in the record's window.
+
+        Returns:
+            promoted: Whether the record is the reference since.
+            reason: Why it is, or why not.
+            version: Digest of the record, which is saved in any case.
+            before: Digest of the version that was the reference; empty if there was none.
+        """
+        from flytekitplugins.wbmon.monitor.references.promote import promote_reference
+
+        found = promote_reference(
+            _files(self.config),
+            self.config.model,
+            record,
+            alias=self.config.alias,
+            reason=self.config.reason,
+            by=current_identity(self.name).group,
+            evidence=[each for each in (decision, drift, performance) if each is not None],
+        )
+        verb = "is" if found.promoted else "is not"
+        show_note(f"{found.version[:12]} {verb} promoted to {self.config.alias}: {found.reason}")
+        return ReferencePromoted(
+            promoted=found.promoted,
+            reason=found.reason,
+            version=found.version,
+            before=found.before,
+        )
+
+    def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:
+        from flytekitplugins.wbmon.publish.lineage import publish_promotion
+
+        super()._publish(inputs, outputs)
+        if outputs.promoted:
+            publish_promotion(
+                inputs["record"],
+                model=self.config.model,
+                alias=self.config.alias,
+                version=outputs.version,
+                run=current_run(),
+            )
+
+
+def _files(settings: LoadSettings | PromoteSettings) -> ReferenceFiles[Any]:
+    from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
+
+    kind = _KINDS[settings.record]
+    return ReferenceFiles(settings.uri, kind, filesystem=filesystem_of_task(settings.uri))
+
+
+def _format_of(record: Any) -> str:
+    if record not in RECORDS:
+        raise ConfigError(
+            "record must be a class of records such as Profile, PerformanceReport or LossModel, "
+            f"got {record!r}"
+        )
+    kind: type[RecordFile] = record
+    return kind.file_format()
+
+
+def _require_named(**texts: Any) -> None:
+    for name, text in texts.items():
+        require_text(name, text)
+        if not text.strip():
+            raise ConfigError(f"{name} must not be empty")
+
+
+def _refuse_cache(name: str, task_kwargs: Mapping[str, Any]) -> None:
+    if task_kwargs.get("cache"):
+        raise ConfigError(
+            f"node {name!r} must not be cached, as an alias may point elsewhere in each run; cache "
+            "the nodes that get the record"
+        )
+
+
+def _loading(load: Any, record: type[Any]) -> Any:
+    """Give `load` a signature from which flytekit reads the type of the record."""
+
+    def compute(at: datetime | None = None) -> Any:
+        return load(at)
+
+    return _typed(compute, {"at": datetime | None, "return": record})
+
+
+def _promoting(promote: Any, record: type[Any]) -> Any:
+    """The same for `promote`."""
+
+    def compute(
+        record: Any, decision: Any = None, drift: Any = None, performance: Any = None
+    ) -> Any:
+        return promote(record, decision, drift, performance)
+
+    annotations = {
+        "record": record,
+        "decision": Decision | None,
+        "drift": DriftReport | None,
+        "performance": PerformanceReport | None,
+        "return": ReferencePromoted,
+    }
+    return _typed(compute, annotations)
+
+
+def _typed(compute: Any, annotations: Mapping[str, Any]) -> Any:
+    compute.__annotations__ = dict(annotations)
+    parameters = [
+        each.replace(annotation=annotations[each.name])
+        for each in inspect.signature(compute).parameters.values()
+    ]
+    compute.__signature__ = inspect.Signature(parameters, return_annotation=annotations["return"])
+    return compute
