@@ -61,8 +61,8 @@ class Node(PythonInstanceTask[C], Generic[C]):
         retries: Number of further attempts after a recoverable failure.
         timeout: Time limit of one attempt.
         task_kwargs: Other task arguments: `requests`, `limits`, `container_image`, `environment`,
-            `secret_requests`, `pod_template`, `interruptible`, `cache_version` … Without one for memory
-            the node requests 1 GiB.
+            `secret_requests`, `pod_template`, `interruptible`, `cache_version` …
+            Without one for memory the node requests 1 GiB.
 
     Raises:
         ConfigError: If the name is empty, or no task takes an argument of this name.
