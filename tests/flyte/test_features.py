@@ -73,6 +73,19 @@ def test_a_cached_check_of_the_same_profiles_is_not_run_again(
     assert reports[0] == reports[1]
 
 
+def test_a_cached_check_of_profiles_that_were_made_anew_is_not_run_again(
+    cluster: Callable[..., Propeller], compiled: Package
+) -> None:
+    catalog = Catalog()
+    for execution in ("first", "relaunch"):
+        propeller = cluster(
+            compiled, project=PROJECT, execution=execution, apart=(), catalog=catalog
+        )
+        propeller.workflow("features.relaunched", to_literals({"seed": 1}))
+    assert catalog.hits == ["features.cached"]
+    assert [pod.task for pod in propeller.pods] == ["features.window", "features.profile"]
+
+
 def test_a_node_takes_what_a_workflow_overrides(
     cluster: Callable[..., Propeller], compiled: Package, profiles: Any
 ) -> None:

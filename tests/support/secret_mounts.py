@@ -34,7 +34,7 @@ def _as_variable(request: Secret, value: str | None) -> dict[str, str]:
     env = {"FLYTE_SECRETS_ENV_PREFIX": _PREFIX}
     if value is None:
         return env
-    names = [f"{_PREFIX}{request.group}_{request.key}".upper(), request.env_var]
+    names = [f"{_PREFIX}{request.group}_{request.key}".upper(), _own_name(request)]
     return env | {name: value for name in names if name}
 
 
@@ -44,5 +44,10 @@ def _as_file(request: Secret, value: str | None, folder: Path) -> dict[str, str]
     if value is not None:
         path.write_text(value)
     # the variable of the secret's own name holds where the file is, not what is in it
-    named = {request.env_var: str(path)} if request.env_var else {}
+    named = {_own_name(request): str(path)} if _own_name(request) else {}
     return {"FLYTE_SECRETS_DEFAULT_DIR": str(folder), "FLYTE_SECRETS_FILE_PREFIX": "", **named}
+
+
+def _own_name(request: Secret) -> str:
+    # releases of flyteidl before 1.15 have no such field
+    return str(getattr(request, "env_var", ""))

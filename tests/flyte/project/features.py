@@ -51,6 +51,13 @@ def compared(reference: Profile, current: Profile) -> DriftReport:
 
 
 @workflow
+def relaunched(seed: int) -> DriftReport:
+    """A cached check of profiles that are made anew each time, with the same content."""
+    made = profile(data=window(seed=seed))
+    return cached_drift(reference=made, current=made).report
+
+
+@workflow
 def overridden(reference: Profile, current: Profile) -> DriftReport:
     """A node as this workflow needs it."""
     checked = drift(reference=reference, current=current).with_overrides(

@@ -93,6 +93,7 @@ def test_secrets_are_where_the_webhook_puts_them(
     ends: Package, local_store: Store, tmp_path: Path
 ) -> None:
     kept = {"as-any/KEY": "1", "as-file/key": "2", "as-var/key": "3", "other/key": "4"}
+    kept |= {"named-file/key": "5", "named-var/key": "6"}
     container = prepare_pod(
         ends.tasks["ends.open_secrets"],
         to_literals({}),
@@ -102,15 +103,18 @@ def test_secrets_are_where_the_webhook_puts_them(
         secrets=kept,
     )
     folder = container.disk / "secrets"
-    found = {name: text for name, text in container.env.items() if "SEC" in name}
+    found = {name: text for name, text in container.env.items() if "SEC" in name or "WH" in name}
     assert found == {
         "FLYTE_SECRETS_DEFAULT_DIR": str(folder),
         "FLYTE_SECRETS_FILE_PREFIX": "",
         "FLYTE_SECRETS_ENV_PREFIX": "_FSEC_",
         "_FSEC_AS-VAR_KEY": "3",
+        "_FSEC_NAMED-VAR_KEY": "6",
+        "WHAT": "6",
+        "WHERE": str(folder / "named-file" / "key"),
     }
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert files == ["as-any/key", "as-file/key"]
+    assert files == ["as-any/key", "as-file/key", "named-file/key"]
     pod = container.run_here()
     assert pod.outputs is not None, pod.message
     assert from_literals(pod.outputs, {"o0": list[str]})["o0"] == ["1", "2", "3"]

@@ -112,6 +112,13 @@ def shown(xs: List[int]) -> List[int]:  # noqa: UP006
         Secret(group="as-any", key="KEY", mount_requirement=Secret.MountType.ANY),
         Secret(group="as-file", key="key", mount_requirement=Secret.MountType.FILE),
         Secret(group="as-var", key="key", mount_requirement=Secret.MountType.ENV_VAR),
+        Secret(group="named-file", key="key", env_var="WHERE"),
+        Secret(
+            group="named-var",
+            key="key",
+            env_var="WHAT",
+            mount_requirement=Secret.MountType.ENV_VAR,
+        ),
         Secret(group="missing", key="key"),
     ]
 )
