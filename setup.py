@@ -77,10 +77,12 @@ extras["dev"] = [
     *extras["dashboard"],
     *extras["demo"],
     *extras["serving"],
+    "adlfs",
     "cloudpickle",
     "codespell",
     "coverage>=7.6",
     "flytekitplugins-wandb>=1.16,<1.17",
+    "gcsfs",
     "graphql-core>=3.2",  # the stand-in W&B server reads queries as a server does
     "hypothesis>=6.100",
     "httpx",

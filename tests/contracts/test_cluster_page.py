@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 from flytekit import ImageSpec, PythonFunctionTask
@@ -37,7 +36,7 @@ def commands() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("words", [w for w in commands() if w[0] == "pyflyte"], ids=" ".join)
 def test_pyflyte_takes_the_command(words: list[str]) -> None:
-    context = click.Context(pyflyte)
+    context = pyflyte.context_class(pyflyte)
     _, (name, *rest), _ = pyflyte.make_parser(context).parse_args(words[1:])
     command = pyflyte.get_command(context, name)
     assert command is not None, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,6 +36,7 @@ from support.wandb_log import find_runs
 from support.wandb_server import WandbServer
 
 PROJECT = Path(__file__).parent / "project"
+MODULE = "features"
 KEY = "0123456789" * 4
 
 
@@ -218,10 +220,8 @@ def features(server: WandbServer) -> Iterator[Any]:
         mock.patch.dict(os.environ, {"API_HOST": server.url}),
         mock.patch.object(sys, "path", [str(PROJECT), *sys.path]),
     ):
-        import features
-
-        yield features
-        del sys.modules["features"]
+        yield import_module(MODULE)
+        del sys.modules[MODULE]
 
 
 def ran_remotely(cluster: Callable[..., Propeller], registered: Package, folder: Path) -> Propeller:
