@@ -174,8 +174,9 @@ def test_the_readmes_nightly_check_decides_outside_the_repository(
     bare: Installation, tmp_path: Path
 ) -> None:
     generate_payments(-1).to_parquet(tmp_path / "past.parquet")
-    generate_payments(0, fault="unit_change").to_parquet(tmp_path / "night.parquet")
-    nightly = NIGHTLY.replace("s3://monitors", str(tmp_path))
+    (tmp_path / "2026-02-02").mkdir()
+    generate_payments(0, fault="unit_change").to_parquet(tmp_path / "2026-02-02" / "0.parquet")
+    nightly = re.sub("s3://(monitors|payments)", str(tmp_path), NIGHTLY)
     (tmp_path / "readme_nightly.py").write_text(nightly)
     (tmp_path / "decide.py").write_text(
         textwrap.dedent("""
@@ -186,26 +187,29 @@ def test_the_readmes_nightly_check_decides_outside_the_repository(
         import joblib
         import pandas as pd
         from flytekit.types.file import FlyteFile
-        from flytekit.types.structured import StructuredDataset
         from sklearn.linear_model import LogisticRegression
 
         import flytekitplugins.wbmon
         from flytekitplugins.wbmon import check_performance, profile_data
-        from readme_nightly import nightly
 
         features = ["amount", "hour", "distance_km", "account_age_days"]
         past = pd.read_parquet("past.parquet")[[*features, "fraud"]]
         model = LogisticRegression(max_iter=1_000).fit(past[features], past["fraud"])
-        joblib.dump(model, "model.joblib")
+        joblib.dump(model, "payments.joblib")
         past["p_fraud"] = model.predict_proba(past[features])[:, 1]
-        past.to_parquet("scored.parquet")
+        reference = profile_data(past)
+        reference.save("payments.wbmon-profile")
+        baseline = check_performance(
+            past, task="classification", label="fraud", prediction="p_fraud"
+        )
+        baseline.save("payments.wbmon-performancereport")
+        # the fixed inputs of its launch plan are there now
+        from readme_nightly import nightly
+
         fired = nightly(
-            data=StructuredDataset(uri="night.parquet", file_format="parquet"),
-            model=FlyteFile("model.joblib"),
-            reference=profile_data("scored.parquet"),
-            baseline=check_performance(
-                past, task="classification", label="fraud", prediction="p_fraud"
-            ),
+            model=FlyteFile("payments.joblib"),
+            reference=reference,
+            baseline=baseline,
             kickoff=datetime(2026, 2, 3, tzinfo=timezone.utc),
         )
         print(json.dumps([fired, flytekitplugins.wbmon.__file__, sys.path]))

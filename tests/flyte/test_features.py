@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from flytekit import ImageSpec, LaunchPlan, task
 from flytekit.configuration import Image, ImageConfig, SerializationSettings
+from flytekit.core.context_manager import FlyteEntities
 from flytekit.image_spec.image_spec import ImageBuildEngine
 from flytekit.tools.translator import get_serializable
 
@@ -190,22 +191,28 @@ def serialized(entity: Any, built: list[str]) -> Any:
 SPEC = ImageSpec(name="monitor", registry="registry.example.com", packages=["scikit-learn"])
 
 
-@wandb_init(project="p", entity="e")
-@task(container_image=SPEC)
-def above(n: int) -> int:
-    """A tracked task in an image of its own."""
+def work(n: int) -> int:
+    """The body of a task."""
     return n
 
 
-@task(container_image=SPEC)
-@wandb_init(project="p", entity="e")
-def below(n: int) -> int:
-    """The same, the other way round."""
-    return n
+def tracked_above() -> Any:
+    return wandb_init(project="p", entity="e")(task(container_image=SPEC)(work))
 
 
-@pytest.mark.parametrize("entity", [above, below, DriftCheck("i.drift", container_image=SPEC)])
-def test_an_image_spec_is_built_for_a_node_and_for_a_tracked_task(entity: Any) -> None:
+def tracked_below() -> Any:
+    return task(container_image=SPEC)(wandb_init(project="p", entity="e")(work))
+
+
+def checked() -> Any:
+    return DriftCheck("i.drift", container_image=SPEC)
+
+
+@pytest.mark.parametrize("made", [tracked_above, tracked_below, checked])
+def test_an_image_spec_is_built_for_a_node_and_for_a_tracked_task(made: Callable[[], Any]) -> None:
+    # flytekit builds the images of all tasks there are when it compiles a dynamic one
+    with mock.patch.object(FlyteEntities, "entities", []):
+        entity = made()
     built: list[str] = []
     assert serialized(entity, built) == SPEC.image_name()
     assert set(built) == {SPEC.image_name()}

@@ -149,7 +149,8 @@ def test_what_was_written_and_streamed_survives_the_death_of_task_and_worker(
 def test_a_killed_container_leaves_its_rows_below_the_raw_output(
     tasks: Package, local_store: Store, tmp_path: Path, server: WandbServer
 ) -> None:
-    container = pod(tasks, local_store, tmp_path / "pod", "work")
+    server.stop()
+    container = pod(tasks, local_store, tmp_path / "pod", "work", API_HOST=server.url)
     process = container.start(within=as_container())
     raw = OfflineStore(local_store.url("raw"))
     try:
@@ -159,6 +160,7 @@ def test_a_killed_container_leaves_its_rows_below_the_raw_output(
     container.collect(process)
     (kept,) = find_runs(raw)
     next(Path(raw.url).rglob(LEASE)).unlink()  # its time is over
+    server.start()
     (synced,) = sync_store(raw, api_host=server.url, key=ApiKey(KEY))
     assert synced.reason == ""
     (run,) = server.runs
