@@ -100,6 +100,10 @@ def test_the_reference_of_a_past_window_is_that_of_then(
     first, second = (each.at for each in references.history("a").decisions)
     assert references.load("a", at=first).n_rows == 1
     assert references.load("a", at=second).n_rows == 2
+    without_zone: Any = (second.replace(tzinfo=None), second.date() + timedelta(days=1))
+    assert [references.load("a", at=each).n_rows for each in without_zone] == [2, 2]
+    with pytest.raises(ConfigError, match="at must be"):
+        references.load("a", at=float("nan"))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="exactly one version 'production' at"):
         references.load("a", at=first - timedelta(seconds=1))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flytekitplugins.wbmon.arguments import moment, require_text
+from flytekitplugins.wbmon.arguments import require_text
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
@@ -119,7 +119,6 @@ class LoadReference(Node[LoadSettings]):
         Args:
             at: Where the alias pointed then, for a window of the past; now if not given.
         """
-        at = None if at is None else moment("at", at)
         return _files(self.config).load(self.config.model, self.config.version, at=at)
 
     def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError
 from flytekitplugins.wbmon.monitor.versions.files import VersionFiles
 from flytekitplugins.wbmon.monitor.versions.history import (
@@ -106,13 +107,16 @@ class ReferenceFiles(VersionFiles[ReferenceHistory], Generic[R]):
         Args:
             name: Name of the model.
             which: The version by alias, by digest, or by the first characters of one.
-            at: Where the alias pointed then, for a window of the past; now by default.
+            at: Where the alias pointed then, for a window of the past; UTC if it has no zone; now by
+                default.
 
         Raises:
+            ConfigError: If `at` is no moment.
             DataError: If there is no such version, or its file is missing or damaged.
             StorageError: If the store fails.
         """
-        version = version_of(self.history(name), which, noun=self.NOUN, at=at)
+        moment_at = None if at is None else moment("at", at)
+        version = version_of(self.history(name), which, noun=self.NOUN, at=moment_at)
         url = self.url(name, version.digest)
         content = read_record(
             url,
