@@ -107,8 +107,8 @@ class ReferenceFiles(VersionFiles[ReferenceHistory], Generic[R]):
         Args:
             name: Name of the model.
             which: The version by alias, by digest, or by the first characters of one.
-            at: Where the alias pointed then, for a window of the past; UTC if it has no zone; now by
-                default.
+            at: Where the alias pointed then, for a window of the past, in UTC if it has no zone.
+                Now by default.
 
         Raises:
             ConfigError: If `at` is no moment.
