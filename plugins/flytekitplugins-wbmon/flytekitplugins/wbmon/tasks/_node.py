@@ -41,7 +41,7 @@ from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.lifecycle import current_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flytekit import Cache
     from flytekit.configuration import SerializationSettings
@@ -86,16 +86,20 @@ class Node(PythonInstanceTask[C], Generic[C]):
             called=f"{type(self).__name__} {name!r}",
             settings=inspect.signature(type(self).__init__).parameters,
         )
-        interface = interface_of(self.compute, documented=type(self).compute)
         super().__init__(
             name=name,
             task_config=config,
-            interface=interface,
+            interface=interface_of(self._typed_compute(config), documented=type(self).compute),
             **{"enable_deck": True, "deck_fields": (), **arguments},
         )
 
     compute: ClassVar[Any]
     """The work of the node, defined by subclasses; its annotations are the inputs and outputs."""
+
+    def _typed_compute(self, config: C) -> Callable[..., Any]:  # noqa: ARG002 - for subclasses
+        """What flytekit reads the inputs and outputs from; for types that the settings name."""
+        compute: Callable[..., Any] = self.compute
+        return compute
 
     shared_urls: ClassVar[tuple[str, ...]] = ()
     """Settings and inputs that name files which outlive the pod, or which other pods need."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from flytekitplugins.wbmon.arguments import require_text
 from flytekitplugins.wbmon.errors import ConfigError
@@ -97,21 +97,10 @@ class LoadReference(Node[LoadSettings]):
         _require_named(uri=uri, model=model, version=version)
         _refuse_cache(name, task_kwargs)
         settings = LoadSettings(uri=uri, model=model, record=_format_of(record), version=version)
-        self.compute = _loading(  # type: ignore[method-assign]  # each has the type of its record
-            self.compute, record
-        )
         super().__init__(name, settings, **task_kwargs)
 
-    @classmethod
-    def restore(cls, name: str, config: LoadSettings) -> LoadReference:
-        """Rebuild the node from its settings, with the type of its record."""
-        node = cls.__new__(cls)
-        node.compute = _loading(  # type: ignore[method-assign]  # as above
-            node.compute, _KINDS[config.record]
-        )
-        # after `compute` is set, because the interface is read from it
-        Node.__init__(node, name, config)
-        return node
+    def _typed_compute(self, config: LoadSettings) -> Callable[..., Any]:
+        return _with_types(self.compute, {"return": _KINDS[config.record]})
 
     def compute(self, at: datetime | None = None) -> Any:
         """Load the record.
@@ -168,21 +157,10 @@ class PromoteReference(Node[PromoteSettings]):
         settings = PromoteSettings(
             uri=uri, model=model, record=_format_of(record), alias=alias, reason=reason
         )
-        self.compute = _promoting(  # type: ignore[method-assign]  # each has the type of its record
-            self.compute, record
-        )
         super().__init__(name, settings, **task_kwargs)
 
-    @classmethod
-    def restore(cls, name: str, config: PromoteSettings) -> PromoteReference:
-        """Rebuild the node from its settings, with the type of its record."""
-        node = cls.__new__(cls)
-        node.compute = _promoting(  # type: ignore[method-assign]  # as above
-            node.compute, _KINDS[config.record]
-        )
-        # after `compute` is set, because the interface is read from it
-        Node.__init__(node, name, config)
-        return node
+    def _typed_compute(self, config: PromoteSettings) -> Callable[..., Any]:
+        return _with_types(self.compute, {"record": _KINDS[config.record]})
 
     def compute(
         self,
@@ -271,38 +249,19 @@ def _refuse_cache(name: str, task_kwargs: Mapping[str, Any]) -> None:
         )
 
 
-def _loading(load: Any, record: type[Any]) -> Any:
-    """Give `load` a signature from which flytekit reads the type of the record."""
-
-    def compute(at: datetime | None = None) -> Any:
-        return load(at)
-
-    return _typed(compute, {"at": datetime | None, "return": record})
-
-
-def _promoting(promote: Any, record: type[Any]) -> Any:
-    """The same for `promote`."""
-
-    def compute(
-        record: Any, decision: Any = None, drift: Any = None, performance: Any = None
-    ) -> Any:
-        return promote(record, decision, drift, performance)
-
-    annotations = {
-        "record": record,
-        "decision": Decision | None,
-        "drift": DriftReport | None,
-        "performance": PerformanceReport | None,
-        "return": ReferencePromoted,
-    }
-    return _typed(compute, annotations)
-
-
-def _typed(compute: Any, annotations: Mapping[str, Any]) -> Any:
-    compute.__annotations__ = dict(annotations)
+def _with_types(compute: Callable[..., Any], types: Mapping[str, Any]) -> Callable[..., Any]:
+    """A function with the signature of another, some of whose types are given by the settings."""
+    annotations = {**get_type_hints(compute), **types}
+    signature = inspect.signature(compute)
     parameters = [
-        each.replace(annotation=annotations[each.name])
-        for each in inspect.signature(compute).parameters.values()
+        each.replace(annotation=annotations[name]) for name, each in signature.parameters.items()
     ]
-    compute.__signature__ = inspect.Signature(parameters, return_annotation=annotations["return"])
-    return compute
+
+    def typed(**inputs: Any) -> Any:
+        return compute(**inputs)
+
+    typed.__annotations__ = annotations
+    typed.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by `inspect`
+        parameters=parameters, return_annotation=annotations["return"]
+    )
+    return typed
