@@ -87,9 +87,13 @@ def test_no_secret_of_the_pod_is_in_the_environment_of_a_worker(
     monkeypatch.setenv(f"{prefix}ALERTS_HOOK", "https://hook/7")
     monkeypatch.setenv("HOOK", "https://hook/7")
     monkeypatch.setenv("OTHER", "https://hook")
+    # a switch that is mounted as a secret is the value of many variables
+    monkeypatch.setenv(f"{prefix}ALERTS_SWITCH", "1")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     environment = child_environment(ApiKey(KEY))
     assert "https://hook/7" not in environment.values()
-    assert environment["OTHER"] == "https://hook"
+    assert f"{prefix}ALERTS_SWITCH" not in environment
+    assert (environment["OTHER"], environment["PYTHONUNBUFFERED"]) == ("https://hook", "1")
 
 
 def test_no_key_is_in_the_environment_or_on_the_command_line_of_a_worker(folder: Path) -> None:

@@ -22,6 +22,7 @@ from weakref import WeakSet
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.folders import writable_folders
+from flytekitplugins.wbmon.privacy.secrets import MIN_SECRET_LENGTH, mounted_variables
 from flytekitplugins.wbmon.storage.room import temporary_folder, working_folder
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.2
 # the key, and the address of the parent's wandb service, which the child must not share
 _NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE")
-# how the names of secrets begin that Flyte mounts as variables, if the cluster says nothing else
-_SECRET_PREFIX = "_FSEC_"  # noqa: S105 - no secret itself
 
 
 # the standard inputs of the workers
@@ -190,14 +189,14 @@ def child_environment(key: ApiKey) -> dict[str, str]:
     Args:
         key: The W&B key; a variable of any name that holds it is left out.
     """
-    prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX") or _SECRET_PREFIX
+    mounted = mounted_variables()
     # `Secret(env_var=…)` gives the same value again under a name of its own
-    secrets = {value for name, value in os.environ.items() if name.startswith(prefix)}
+    secrets = {value for value in mounted.values() if len(value) >= MIN_SECRET_LENGTH}
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _NOT_INHERITED
-        and not name.startswith(prefix)
+        and name not in mounted
         and value not in secrets
         and key.reveal() not in value
     }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.internals import requested_secrets
+from flytekitplugins.wbmon.privacy.secrets import mounted_variables
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 
 # flytekit's defaults
-_VARIABLE_PREFIX = "_FSEC_"
 _FOLDER = "/etc/secrets"
 # nobody mounts more; a folder that is not only secrets must not be read to its end
 _MOST_FILES = 200
@@ -164,8 +164,7 @@ def secret_from_config(config: Mapping[str, Any]) -> Secret:
 
 def mounted_secrets() -> list[str]:
     """Every secret that Flyte has mounted in this pod, as variables or as files."""
-    prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX") or _VARIABLE_PREFIX
-    found = [value for name, value in os.environ.items() if name.startswith(prefix)]
+    found = list(mounted_variables().values())
     folder = Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR") or _FOLDER)
     if current_identity().is_local or not folder.is_dir():
         return found

@@ -13,7 +13,10 @@ from flytekitplugins.wbmon.privacy.key_formats import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_forms import hide_secrets
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
 
-_MIN_SECRET_LENGTH = 6
+# shorter ones, such as `1`, stand in many texts that hold no secret
+MIN_SECRET_LENGTH = 6
+# how the names of variables begin in which Flyte mounts secrets, if the cluster says nothing else
+_MOUNTED = "_FSEC_"
 # an old W&B key; also the form of a git commit, so it needs a word in front that says what it is
 _FORTY_HEX = re.compile(r"\b[0-9a-f]{40}\b")
 _CALLED_KEY = re.compile(
@@ -31,7 +34,7 @@ class SecretRedactor:
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
-        given = {secret for secret in secrets if secret and len(secret) >= _MIN_SECRET_LENGTH}
+        given = {secret for secret in secrets if secret and len(secret) >= MIN_SECRET_LENGTH}
         # the longest first, so that a secret inside another leaves no rest behind
         self._secrets = sorted(given, key=len, reverse=True)
 
@@ -99,3 +102,9 @@ def environment_secrets(environ: Mapping[str, str] | None = None) -> list[str]:
         and not _PATH.fullmatch(value)
         and not os.path.exists(value)  # noqa: PTH110 - of any text, also of one too long for a path
     ]
+
+
+def mounted_variables() -> dict[str, str]:
+    """The environment variables of this process in which Flyte has mounted secrets."""
+    prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX") or _MOUNTED
+    return {name: value for name, value in os.environ.items() if name.startswith(prefix)}
