@@ -17,20 +17,16 @@ from flytekit.image_spec.default_builder import create_docker_context
 from flytekitplugins.wbmon import wandb_init
 from flytekitplugins.wbmon.flyte import identity
 from flytekitplugins.wbmon.run.init_arguments import run_url
-from support.environment import ROOT
 from support.in_process import pod_context
+from support.pages import code_blocks
 from support.place import Place
 
-PAGE = (ROOT / "docs" / "cluster.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+PAGE = "docs/cluster.md"
 
 
 def commands() -> Iterator[list[str]]:
     """The commands of the page as words, without comments."""
-    for line in "".join(blocks("sh")).splitlines():
+    for line in "".join(code_blocks(PAGE, "sh")).splitlines():
         yield shlex.split(line, comments=True)
 
 
@@ -56,7 +52,7 @@ def test_the_image_has_the_wheel_before_it_is_installed(
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "flytekitplugins_wbmon-1-py3-none-any.whl").touch()
     monkeypatch.chdir(tmp_path)
-    (code,) = [block for block in blocks("python") if "ImageSpec(" in block]
+    (code,) = [block for block in code_blocks(PAGE) if "ImageSpec(" in block]
     names: dict[str, ImageSpec] = {}
     exec(compile(code, "docs/cluster.md", "exec"), names)  # noqa: S102 - the page is ours
     (tmp_path / "context").mkdir()
@@ -72,7 +68,7 @@ def test_the_image_has_the_wheel_before_it_is_installed(
 
 def link_templates() -> dict[str, str]:
     """The templates of the page by link type."""
-    (config,) = [block for block in blocks("yaml") if "dynamic-log-links" in block]
+    (config,) = [block for block in code_blocks(PAGE, "yaml") if "dynamic-log-links" in block]
     entries = yaml.safe_load(config)["plugins"]["logs"]["dynamic-log-links"]
     return {name: each["templateUris"][0] for entry in entries for name, each in entry.items()}
 

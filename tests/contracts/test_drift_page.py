@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +13,10 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 from sklearn.linear_model import LogisticRegression
 
-from support.environment import ROOT
+from support.pages import code_blocks
 from workflows.payments import generate_payments, night_date
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "drift.md").read_text(), re.DOTALL)
+BLOCKS = code_blocks("docs/drift.md")
 FEATURES = ["amount", "hour", "distance_km", "account_age_days"]
 
 

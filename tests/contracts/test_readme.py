@@ -16,10 +16,10 @@ from flytekit.types.file import FlyteFile
 from sklearn.linear_model import LogisticRegression
 
 from flytekitplugins.wbmon import check_performance, profile_data
-from support.environment import ROOT
+from support.pages import code_blocks
 from workflows.payments import generate_payments
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS = code_blocks("README.md")
 FEATURES = ["amount", "hour", "distance_km", "account_age_days"]
 
 

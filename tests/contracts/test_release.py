@@ -26,6 +26,7 @@ from support.distribution import (
     wheel_contents,
 )
 from support.environment import ROOT, SOURCE
+from support.pages import code_blocks
 from workflows.payments import generate_payments
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ DOCS = README + "".join(page.read_text() for page in sorted((ROOT / "docs").glob
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
 INSTALL = README.partition("## Install")[2].partition("\n## ")[0]
 EXTRAS = tuple(re.findall(r"^\| `(\w+)` \|", INSTALL, re.MULTILINE))
-NIGHTLY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+NIGHTLY = code_blocks("README.md")[0]
 NEEDS = (
     ("llm", "llm.weave_init(project='p', entity='e')(len)('x')"),
     ("llm", "llm.CallPolicy()"),

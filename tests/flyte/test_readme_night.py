@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 
 from flytekitplugins.wbmon import DriftReport
 from support.admin import refusals
-from support.environment import ROOT
 from support.package import Package, load_package, package
+from support.pages import code_blocks
 from support.propeller import Pod, Propeller, Store, from_literals, to_literals
 from support.s3 import S3Server
 from support.wandb_log import find_run
@@ -33,16 +32,11 @@ FEATURES = ["amount", "hour", "distance_km", "account_age_days"]
 TRACKED = ("monitor.score", "payments.drift", "payments.alert")
 
 
-def python_blocks(page: str) -> list[str]:
-    """The Python code of a page, block by block."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the Dockerfile of the page about clusters copies."""
     folder = tmp_path_factory.mktemp("image")
-    (folder / "monitor.py").write_text(python_blocks("README.md")[0])
+    (folder / "monitor.py").write_text(code_blocks("README.md")[0])
     return folder
 
 
@@ -73,7 +67,7 @@ def buckets(s3: S3Server) -> Buckets:
     made.payments.write("s3://payments/train/0.parquet", past[columns].to_parquet())
     night = generate_payments(0, fault="unit_change")[[*FEATURES, "fraud"]]
     made.payments.write("s3://payments/2026-02-12/0.parquet", night.to_parquet())
-    (lines,) = [block for block in python_blocks("docs/cluster.md") if ".save(" in block]
+    (lines,) = [block for block in code_blocks("docs/cluster.md") if ".save(" in block]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.flyte_env.items():
             patch.setenv(name, value)
@@ -158,7 +152,7 @@ def test_tracked_tasks_arrive_at_the_server_that_the_environment_names(night: Ni
 def test_the_report_is_read_back_as_the_page_about_clusters_says(
     night: Night, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (lines,) = [block for block in python_blocks("docs/cluster.md") if "FlyteRemote(" in block]
+    (lines,) = [block for block in code_blocks("docs/cluster.md") if "FlyteRemote(" in block]
 
     class Remote:
         """FlyteRemote as far as the lines need it, with the outputs of the pods above."""

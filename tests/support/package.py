@@ -15,10 +15,15 @@ from typing import TypeVar
 from flyteidl.admin.launch_plan_pb2 import LaunchPlan
 from flyteidl.admin.task_pb2 import TaskSpec
 from flyteidl.admin.workflow_pb2 import WorkflowSpec
+from flytekit.configuration import Image, ImageConfig, SerializationSettings
 
 from support.environment import BIN, ROOT, clean_environment
 
 Entity = TypeVar("Entity", TaskSpec, WorkflowSpec, LaunchPlan)
+# for what is compiled in this process
+SETTINGS = SerializationSettings(
+    image_config=ImageConfig(default_image=Image("name", "image", "tag")), version="v1"
+)
 
 
 class PackagingError(AssertionError):

@@ -12,7 +12,6 @@ from typing import Any, get_args, get_type_hints
 import pandas as pd
 import pytest
 from flytekit import FlyteContextManager, dynamic, map_task, task
-from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.tools.translator import get_serializable
 
 from flytekitplugins.wbmon import (
@@ -38,10 +37,8 @@ from flytekitplugins.wbmon.llm import weave_init
 from flytekitplugins.wbmon.tasks._node import Node
 from support import llm_functions
 from support.in_process import execute, pod_context
+from support.package import SETTINGS
 
-SETTINGS = SerializationSettings(
-    image_config=ImageConfig(default_image=Image("name", "image", "tag")), version="v1"
-)
 BUCKET = "s3://bucket/x"
 RULE = AlertRule(metric="performance.accuracy", below=0.8)
 VARIANTS = [Variant.of_text("a", "{question}", model="m")]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from flytekit import Secret, conditional, task, workflow
-from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.tools.module_loader import load_object_from_module
 from flytekit.types.error.error import FlyteError
 
@@ -27,6 +26,7 @@ from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 from flytekitplugins.wbmon.tasks._node import Node
 from support.examples import AT, drift_report, performance_report, scoring_report, slo_report
 from support.in_process import execute, pod_context
+from support.package import SETTINGS
 from support.place import Place
 from support.receiver import Hook, web_hook
 from support.wandb_log import find_run
@@ -35,9 +35,6 @@ DAY = timedelta(days=1)
 KEY = Secret(group="wandb", key="api_key")
 HOOK = Channel(secret=Secret(group="alerts", key="hook"), name="hook", min_severity="warn")
 RULE = AlertRule(metric="drift.drifted", above=0, name="drift", severity="error")
-SETTINGS = SerializationSettings(
-    image_config=ImageConfig(default_image=Image("name", "image", "tag")), version="v1"
-)
 tracked = wandb_init(project="payments", entity="ops", secret=KEY, mode="offline")
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from flytekit import Cache, Secret, map_task, workflow
-from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.deck import DeckField
 from flytekit.tools.module_loader import load_object_from_module
 from flytekit.types.structured import StructuredDataset
@@ -33,11 +32,9 @@ from flytekitplugins.wbmon.reports.serialize import record_to_json
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.tasks._node import Node, node_resolver
 from support.in_process import execute, pod_context
+from support.package import SETTINGS
 from support.wandb_log import find_run
 
-SETTINGS = SerializationSettings(
-    image_config=ImageConfig(default_image=Image("name", "image", "tag")), version="v1"
-)
 NODES = (
     ProfileData("t.profile", columns=("a", "b"), weight="w"),
     MergeProfiles("t.merge"),

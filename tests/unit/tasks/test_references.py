@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from flytekit import workflow
-from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.tools.module_loader import load_object_from_module
 
 import wandb
@@ -28,12 +27,10 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
 from support.examples import performance_report
 from support.in_process import execute, pod_context
+from support.package import SETTINGS
 from support.place import EXECUTION
 from support.wandb_log import find_run
 
-SETTINGS = SerializationSettings(
-    image_config=ImageConfig(default_image=Image("name", "image", "tag")), version="v1"
-)
 BUCKET = "s3://models/references"
 
 
