@@ -58,6 +58,8 @@ def test_an_address_of_no_server_is_refused_and_not_named(
         (OWN, OWN),
         ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
         ("https://example.com/api/wandb", "https://example.com/api/wandb"),
+        ("https://API.wandb.ai", "https://wandb.ai"),
+        ("https://API.Example.com:8443/W/", "https://app.example.com:8443/W"),
         ("https://api.forge.coreweave.com", "https://forge.coreweave.com/wandb"),
         ("https://forge.coreweave.com/api/wandb", "https://forge.coreweave.com/wandb"),
     ],
@@ -80,8 +82,8 @@ def test_what_the_environment_says_of_one_server_is_not_taken_for_another(
     pages, traces = "https://pages.example.com", "https://traces.example.com"
     monkeypatch.setenv("WANDB_APP_URL", f"{pages}/")
     monkeypatch.setenv("WF_TRACE_SERVER_URL", f"{traces}/")
-    for api in (OWN, CLOUD):
-        assert (hosts.page_url(api), hosts.trace_url(api)) == (pages, traces)
+    assert (hosts.page_url(CLOUD), hosts.trace_url(CLOUD)) == (pages, traces)
+    assert (hosts.page_url(OWN), hosts.trace_url(OWN)) == (OWN, f"{OWN}/traces")
     monkeypatch.setenv("WANDB_BASE_URL", OWN)
     assert (hosts.page_url(OWN), hosts.trace_url(OWN)) == (pages, traces)
     # the key of the cloud must not go to the traces of the cluster's own server
@@ -93,6 +95,7 @@ def test_what_the_environment_says_of_one_server_is_not_taken_for_another(
 def test_pages_at_an_address_that_is_none_are_those_of_the_api(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", OWN)
     monkeypatch.setenv("WANDB_APP_URL", "pages.example.com")
     assert hosts.page_url(OWN) == OWN
 

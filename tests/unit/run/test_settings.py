@@ -3,10 +3,12 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+from collections.abc import Callable
 
 import pytest
 from flytekit import Secret
 
+import wandb
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run.settings import INIT_ARGUMENTS, RunSettings
 
@@ -156,6 +158,23 @@ def test_an_argument_that_is_refused_is_told_without_its_secrets(
         RunSettings(**{**TARGET, **wrong})
     assert "hunter2" not in str(caught.value)
     assert OLD_KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["base_url", "app_url_override", "api_key"])
+@pytest.mark.parametrize("make", [dict, wandb.Settings])
+def test_settings_of_wandb_name_no_second_server_and_no_key(
+    name: str, make: Callable[..., object]
+) -> None:
+    given = make(**{name: "https://other.example.com" if "url" in name else OLD_KEY})
+    with pytest.raises(ConfigError, match=f"settings must not have {name}: pass ") as caught:
+        RunSettings(**TARGET, init={"settings": given})
+    assert OLD_KEY not in str(caught.value)
+
+
+def test_other_settings_of_wandb_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.com")
+    for given in ({"console": "wrap"}, wandb.Settings(console="wrap")):
+        assert RunSettings(**TARGET, init={"settings": given}).init["settings"] is given
 
 
 def test_a_key_in_place_of_the_mode_is_not_told(

@@ -20,5 +20,9 @@ def test_traces_go_where_the_argument_the_environment_or_the_api_host_says(
         "https://traces.example.com"
     )
     monkeypatch.setenv("WF_TRACE_SERVER_URL", "https://env.example.com")
+    # the key of one server is not sent to the traces of another
+    assert url(api_host=SERVER) == f"{SERVER}/traces"
+    assert url() == "https://env.example.com"
+    monkeypatch.setenv("WANDB_BASE_URL", SERVER)
     assert url(api_host=SERVER) == "https://env.example.com"
     assert url(trace_host="https://traces.example.com") == "https://traces.example.com"

@@ -59,7 +59,7 @@ def named_api_url(given: str | None = None) -> str:
 def page_url(api: str, given: str | None = None) -> str:
     """URL of the pages that belong to an API, as wandb has it, without a slash at its end.
 
-    WANDB_APP_URL applies unless WANDB_BASE_URL says that it is about another server.
+    WANDB_APP_URL applies to the API of WANDB_BASE_URL, which is the cloud if that is not set.
 
     Args:
         api: URL of the API.
@@ -70,17 +70,19 @@ def page_url(api: str, given: str | None = None) -> str:
     named = _variable("WANDB_APP_URL")
     if _is_url(named) and _is_of_environment(api):
         return named.rstrip("/")
-    if _parts(api).hostname in (_FORGE_API, _FORGE):
+    parts = _parts(api)
+    if parts.hostname in (_FORGE_API, _FORGE):
         return f"https://{_FORGE}/wandb"
+    api = api.rstrip("/").replace(parts.netloc, parts.netloc.lower(), 1)
     pages = "://app." if "://api.wandb." not in api or "://api.wandb.test" in api else "://"
-    return api.rstrip("/").replace("://api.", pages, 1)
+    return api.replace("://api.", pages, 1)
 
 
 def trace_url(api: str, given: str = "") -> str:
     """URL of the trace server that belongs to an API, as weave has it.
 
-    WF_TRACE_SERVER_URL applies unless WANDB_BASE_URL says that it is about another server: the key
-    is for the server of the API.
+    WF_TRACE_SERVER_URL applies to the API of WANDB_BASE_URL, which is the cloud if that is not set:
+    the key is for the server of the API.
 
     Args:
         api: URL of the API.
@@ -123,8 +125,7 @@ def _variable(name: str) -> str:
 
 def _is_of_environment(api: str) -> bool:
     """Whether what the environment says of W&B is said of this server."""
-    named = _variable("WANDB_BASE_URL")
-    return not named or is_same_server(named, api)
+    return is_same_server(api_url(), api)
 
 
 def _is_url(text: str) -> bool:

@@ -50,6 +50,13 @@ _OWN_ARGUMENTS = frozenset(
         "log_artifacts", "offline_store", "project", "rank_scope", "secret", "task_function",
     }
 )  # fmt: skip
+# settings of wandb that say what an argument says, and how that says it
+_OTHERWISE_GIVEN: Mapping[str, str] = {
+    "base_url": "the URL of the API as api_host",
+    "app_url_override": "the URL of the pages as host",
+    "api_key": "Secret(group=..., key=...) as secret",
+    "identity_token_file": "Secret(group=..., key=...) as secret",
+}
 _CHOICES: dict[str, tuple[object, ...]] = {
     "delivery": ("spool", "online"),
     "rank_scope": ("global", "worker", "all"),
@@ -80,6 +87,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         _check_names(self.init)
+        _check_wandb_settings(self.init.get("settings"))
         self.check_target()
         if self.id is not None:
             check_template(self.id)
@@ -274,6 +282,15 @@ def _check_names(init: Mapping[str, Any]) -> None:
             f"mode must be 'online', 'offline', 'disabled' or 'shared'; "
             f"got {quoted_value(init['mode'])}"
         )
+
+
+def _check_wandb_settings(given: Any) -> None:
+    """Refuse what would send the run, and its key, elsewhere than the other arguments say."""
+    # of an object only those that its maker set
+    names = given if isinstance(given, Mapping) else getattr(given, "model_fields_set", ())
+    for name, instead in _OTHERWISE_GIVEN.items():
+        if name in names:
+            raise ConfigError(f"settings must not have {name}: pass {instead} to wandb_init")
 
 
 def _checked_resume(init: Mapping[str, Any], delivery: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         host: URL of the W&B pages, as for `wandb_init`.
         api_host: URL of the W&B API, as for `wandb_init`.
         trace_host: URL of the trace server; by default WF_TRACE_SERVER_URL, or the one that
-            belongs to the API. The variable does not apply if WANDB_BASE_URL names another API.
+            belongs to the API. The variable applies to the API of WANDB_BASE_URL, or of the cloud.
         delivery_timeout_s: Maximum seconds by which delivery may prolong the task.
         offline_store: URL of the folder for traces that could not be delivered; in a pod by default
             below the task's raw output prefix.
