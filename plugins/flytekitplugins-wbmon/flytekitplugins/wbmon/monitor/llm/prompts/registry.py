@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.monitor.versions.history import (
     version_of,
     was_decided,
 )
+from flytekitplugins.wbmon.monitor.versions.names import require_alias
 
 CANDIDATE = "candidate"
 
@@ -47,11 +48,18 @@ class PromptFiles(VersionFiles[PromptHistory]):
 
         Args:
             prompt: The prompt to publish.
-            alias: An alias to point at it, such as `candidate`; None for none.
+            alias: An alias to point at it, such as `candidate`, as for `promote`; None for none.
 
         Returns:
             The new or the existing version.
+
+        Raises:
+            ConfigError: If the prompt's name cannot be that of a file, or the alias is none.
+            DataError: If the history is damaged.
+            StorageError: If the store fails, or others keep writing.
         """
+        if alias is not None:
+            require_alias("alias", alias)
         history = self.history(prompt.name)
         known = {version.digest: version for version in history.versions}
         version = known.get(prompt.digest)
