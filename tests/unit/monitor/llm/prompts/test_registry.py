@@ -101,6 +101,17 @@ def test_what_cannot_be_found_promoted_or_rolled_back_is_refused(registry: Promp
         registry.roll_back("qa", reason="x")
     with pytest.raises(ConfigError, match="slashes"):
         registry.history("a/b")
+    with pytest.raises(ConfigError, match="slashes"):
+        registry.publish(PromptTemplate.from_text("a\0", "{question}"))
+
+
+def test_an_alias_never_hides_a_prompt(registry: PromptFiles) -> None:
+    first = registry.publish(QA)
+    other = PromptTemplate.from_text("qa", "{question}")
+    for alias in (first.digest, first.digest[:6], "", "a b", "\n"):
+        with pytest.raises(ConfigError, match="alias must"):
+            registry.publish(other, alias=alias)
+    assert registry.history("qa").versions == (first,), "nothing was published"
 
 
 def compared(registry: PromptFiles, *, seed: int = 1, better: float = 0.95) -> EvaluationReport:

@@ -24,7 +24,8 @@ def recorded_evidence(evidence: Any) -> dict[str, float | str]:
         return {}
     if not isinstance(evidence, Mapping) or not all(isinstance(name, str) for name in evidence):
         raise ConfigError(
-            f"evidence must be numbers by their names, such as {{'auc': 0.9}}, got {evidence!r:.200}"
+            "evidence must be numbers by their names, such as {'auc': 0.9}, got "
+            f"{quoted_name(evidence)}"
         )
     return {name: _recorded(name, value) for name, value in evidence.items()}
 
@@ -38,6 +39,6 @@ def _recorded(name: str, value: Any) -> float | str:
     if is_number(value):
         return int(value) if isinstance(value, Integral) else float(value)
     raise ConfigError(
-        f"evidence {quoted_name(name)} must be a finite number or text, got {value!r:.80}; leave "
+        f"evidence {quoted_name(name)} must be a finite number or text, got {quoted_name(value)}; leave "
         "out what was not measured"
     )

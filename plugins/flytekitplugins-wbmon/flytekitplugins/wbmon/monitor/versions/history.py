@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from flytekitplugins.wbmon.arguments import require_text
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.versions.names import SHORTEST_DIGEST
+from flytekitplugins.wbmon.names import quoted_name, shown_name
 
 H = TypeVar("H", bound="VersionHistory")
 
@@ -80,9 +81,10 @@ def version_of(
     if len(found) != 1:
         when = f" at {at:%Y-%m-%d %H:%M} UTC" if at else ""
         raise DataError(
-            f"{noun} {history.name!r} must have exactly one version {which!r}{when}, found "
-            f"{len(found)}; it has {', '.join(v.digest[:12] for v in history.versions) or 'no'} "
-            f"version and {', '.join(sorted(history.aliases)) or 'no'} alias"
+            f"{noun} {history.name!r} must have exactly one version {quoted_name(which)}{when}, "
+            f"found {len(found)}; it has "
+            f"{', '.join(v.digest[:12] for v in history.versions) or 'no'} version and "
+            f"{', '.join(map(shown_name, sorted(history.aliases))) or 'no'} alias"
         )
     return found[0]
 

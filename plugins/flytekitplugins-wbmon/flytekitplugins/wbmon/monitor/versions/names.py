@@ -36,7 +36,7 @@ def require_name(name: Any, noun: str) -> None:
     """
     if not isinstance(name, str) or not name.strip(". ") or not _fits(name):
         raise ConfigError(
-            f"the name of a {noun} must be text without slashes, line breaks and control "
+            f"the name of a {noun} must be text without slashes, '::', line breaks and control "
             f"characters, not empty and of at most {_MOST_BYTES} bytes, got {quoted_name(name)}"
         )
 
@@ -77,5 +77,7 @@ def require_which(name: str, which: Any) -> None:
 
 
 def _fits(name: str) -> bool:
-    is_fit = not any(each in "/\\" or unicodedata.category(each) in _UNFIT for each in name)
-    return is_fit and len(name.encode()) <= _MOST_BYTES
+    if any(each in "/\\" or unicodedata.category(each) in _UNFIT for each in name):
+        return False
+    # in a URL, fsspec takes two colons for a chain of file systems
+    return "::" not in name and len(name.encode()) <= _MOST_BYTES
