@@ -26,7 +26,7 @@ def test_json_is_what_it_says() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", DEEP, '{"a":' * 100_000, b"\xff", "1" * 5000 + "x"])
 def test_all_else_is_one_error(text: Any) -> None:
-    with pytest.raises(DataError, match="^JSON must"):
+    with pytest.raises(DataError, match=r"^JSON must"):
         read_json(text)
     with pytest.raises(DataError, match="must be JSON of class Answer"):
         record_from_json(Answer, text)

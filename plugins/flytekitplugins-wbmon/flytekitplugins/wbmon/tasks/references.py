@@ -84,8 +84,7 @@ class LoadReference(Node[LoadSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a setting is empty, of another type or cannot be what it names, or `cache` is
-            set.
+        ConfigError: If a setting is empty, of another type or no such name, or `cache` is set.
     """
 
     shared_urls = ("uri",)
@@ -146,8 +145,7 @@ class PromoteReference(Node[PromoteSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a setting is empty, of another type or cannot be what it names, or `cache` is
-            set.
+        ConfigError: If a setting is empty, of another type or no such name, or `cache` is set.
     """
 
     shared_urls = ("uri",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,20 @@ def test_only_a_winner_is_promoted_by_an_evaluation(
     assert (last.before, last.by, last.reason) == (versions[0], "nightly", report.reason)
     assert last.evidence["n"] == 50
     assert last.evidence["difference"] == report.comparisons[0].difference
+
+
+def test_an_open_interval_is_no_evidence_and_stops_no_promotion(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    report = compared(registry)
+    unbounded = (replace(each, low=math.nan, high=math.inf) for each in report.comparisons)
+    report = replace(report, comparisons=tuple(unbounded))
+
+    assert registry.promote_winner("qa", report)
+    evidence = registry.history("qa").decisions[-1].evidence
+    assert evidence.keys() == {"evaluation", "metric", "difference", "n"}
+    registry.roll_back("qa", reason="complaints")
+    assert not registry.promote_winner("qa", report), "the same comparison"
 
 
 def test_a_retry_changes_nothing_and_undoes_no_roll_back(

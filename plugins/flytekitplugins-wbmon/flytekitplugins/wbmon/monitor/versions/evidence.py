@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
-from flytekitplugins.wbmon.arguments import is_number
+from flytekitplugins.wbmon.arguments import real_number
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import quoted_name
 
@@ -24,8 +24,8 @@ def recorded_evidence(evidence: Any) -> dict[str, float | str]:
         return {}
     if not isinstance(evidence, Mapping) or not all(isinstance(name, str) for name in evidence):
         raise ConfigError(
-            "evidence must be numbers by their names, such as {'auc': 0.9}, got "
-            f"{quoted_name(evidence)}"
+            "evidence must be numbers by names of text, such as {'auc': 0.9}, got one "
+            f"{type(evidence).__name__}"
         )
     return {name: _recorded(name, value) for name, value in evidence.items()}
 
@@ -36,9 +36,5 @@ def _recorded(name: str, value: Any) -> float | str:
     # numpy's truth has another class, and another name before numpy 2
     if type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    if is_number(value):
-        return int(value) if isinstance(value, Integral) else float(value)
-    raise ConfigError(
-        f"evidence {quoted_name(name)} must be a finite number or text, got {quoted_name(value)}; leave "
-        "out what was not measured"
-    )
+    number = real_number(f"evidence {quoted_name(name)}", value)
+    return int(value) if isinstance(value, Integral) else number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -140,12 +141,14 @@ def _evidence(report: EvaluationReport) -> dict[str, float | str]:
     evidence: dict[str, float | str] = {"evaluation": report.name, "metric": report.metric}
     for found in report.comparisons:
         if (found.candidate, found.metric) == (report.winner, report.metric):
-            evidence |= {
+            numbers = {
                 "difference": found.difference,
                 "low": found.low,
                 "high": found.high,
                 "n": float(found.n),
             }
+            # an interval may be open, and JSON has no infinity
+            evidence |= {name: value for name, value in numbers.items() if math.isfinite(value)}
     return evidence
 
 
