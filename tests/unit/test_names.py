@@ -51,3 +51,9 @@ def test_a_list_of_names_says_that_it_goes_on() -> None:
     assert listed_names(["a", 1, ""]) == "'a', 1, ''"
     assert listed_names(map(str, range(20))).endswith("'19'")
     assert listed_names(map(str, range(21))).endswith("'19', …")
+
+
+def test_a_number_that_python_does_not_write_is_told_too() -> None:
+    assert quoted_name(10**20) == str(10**20)
+    assert quoted_name(10**5000).startswith("0x31e2")
+    assert listed_names([10**5000]).startswith("0x31e2")

@@ -119,11 +119,15 @@ def test_evidence_decides_in_a_workflow(tmp_path: Path) -> None:
 def test_an_empty_setting_or_one_of_another_type_is_refused() -> None:
     for changes in (
         {"uri": ""}, {"uri": " "}, {"model": ""}, {"model": 3}, {"record": dict},
-        {"record": "Profile"}, {"version": ""},
+        {"record": "Profile"}, {"version": ""}, {"model": "a/b"}, {"model": "a\nb"},
+        {"model": "a" * 201}, {"version": "\n"}, {"version": "a b"},
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=next(iter(changes))):
             LoadReference("t.load", **{**settings(BUCKET), **changes})
-    for changes in ({"reason": ""}, {"alias": ""}, {"record": None}):
+    for changes in (
+        {"reason": ""}, {"alias": ""}, {"record": None}, {"model": ".."}, {"model": "\0"},
+        {"alias": "a/b"}, {"alias": "deadbeef"}, {"alias": "production\n"}, {"alias": None},
+    ):  # fmt: skip
         with pytest.raises(ConfigError, match=next(iter(changes))):
             PromoteReference("t.promote", **{**settings(BUCKET), "reason": "r", **changes})
 

@@ -30,6 +30,8 @@ def shown_name(name: str, longest: int = _LONGEST) -> str:
 
 def quoted_name(name: object, longest: int = _LONGEST) -> str:
     """A name in an error message: quoted as Python writes it, and cut as in `shown_name`."""
+    if type(name) is int:
+        return _cut(whole_name(name), whole_name(name), longest)
     return _cut(str(name), repr(name), longest)
 
 

@@ -12,7 +12,8 @@ from flytekitplugins.wbmon.delivery.traces.pending import (
     read_result,
     write_result,
 )
-from flytekitplugins.wbmon.delivery.traces.spool import RECORDS, RESULT, Spool, Target
+from flytekitplugins.wbmon.delivery.traces.spool import RECORDS, RESULT, TARGET, Spool, Target
+from flytekitplugins.wbmon.errors import DataError
 from support.file_limit import file_limit
 
 
@@ -68,3 +69,23 @@ def test_a_result_that_has_no_room_beside_the_spool_is_found_elsewhere(spool: Sp
     (spool.folder / RESULT).mkdir()
     write_result(spool.folder, DrainResult(3, 0, 0, ""))
     assert read_result(spool.folder) == DrainResult(3, 0, 0, "")
+
+
+@pytest.mark.parametrize("exception", ["[" * 100_000, "{", "no JSON"])
+def test_an_exception_that_is_no_json_loses_no_record(spool: Spool, exception: str) -> None:
+    spool.write("call_end", {"end": {"exception": exception}})
+    spool.close()
+    (line,) = (spool.folder / RECORDS).read_text().splitlines()
+    assert json.loads(line)["req"]["end"]["exception"] == exception
+
+
+def test_damaged_files_of_a_spool_are_one_error(spool: Spool) -> None:
+    spool.write("file_create", {"name": "first"})
+    spool.close()
+    for name, read in (
+        (RECORDS, PendingRecords(folder=spool.folder).refresh),
+        (TARGET, lambda: read_target(spool.folder)),
+    ):
+        (spool.folder / name).write_text("[" * 100_000 + "\n")
+        with pytest.raises(DataError, match="JSON must not be nested so deeply"):
+            read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from flytekitplugins.wbmon import (
+    Decision,
     DriftReport,
     PerformanceReport,
     Profile,
@@ -35,6 +38,13 @@ from support.s3 import S3Server
 
 def profile(*values: float) -> Profile:
     return profile_data(pd.DataFrame({"x": list(values)}))
+
+
+ONE = profile(1.0)
+BAD_NAMES: list[Any] = [
+    "", " ", ".", "..", "a/b", "a\\b", "a\nb", "\0", "a\x7f", "a\x85", "a\u2028b", "\ud800",
+    "a::b", "a" * 201, "ü" * 101, None, 3,
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -117,10 +127,112 @@ def test_records_of_a_model_are_kept_apart(tmp_path: Path) -> None:
     assert baselines.load("a").to_bytes() == performance_report().to_bytes()
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a\\b", None, 3])
-def test_a_name_that_is_none_is_refused(references: ReferenceFiles[Profile], name: Any) -> None:
-    with pytest.raises(ConfigError, match="without slashes"):
-        references.save(name, profile(1.0))
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_is_none_is_refused_in_every_store(tmp_path: Path, name: Any) -> None:
+    for uri in (str(tmp_path), "memory://names"):
+        references = ReferenceFiles(uri, Profile)
+        for use in (references.save, references.promote):
+            with pytest.raises(ConfigError, match="without slashes") as found:
+                use(name, "abcdef", reason="r") if use == references.promote else use(name, ONE)
+            assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["ü" * 100, "a b", " a", "a:b", "a#b?c", "~", "*", "\u200d", "a."])
+def test_any_other_name_is_one_in_every_store(tmp_path: Path, name: str) -> None:
+    for uri in (str(tmp_path), f"file://{tmp_path}/b", "memory://names"):
+        references = ReferenceFiles(uri, Profile)
+        references.promote(name, references.save(name, ONE).digest, reason="r")
+        assert references.load(name).n_rows == 1
+        assert Profile.load(references.url(name, references.get(name).digest)).n_rows == 1
+
+
+@pytest.mark.parametrize(
+    "alias", ["", " ", "\n", "a\n", "a b", "a/b", "-a", "ü", "a" * 129, None, 5, ["a"]]
+)
+def test_an_alias_that_is_none_is_refused(references: ReferenceFiles[Profile], alias: Any) -> None:
+    digest = references.save("a", ONE).digest
+    with pytest.raises(ConfigError, match="alias must be at most 128 letters"):
+        references.promote("a", digest, alias=alias, reason="r")
+    assert not references.history("a").aliases
+
+
+def test_an_alias_never_hides_a_version(references: ReferenceFiles[Profile]) -> None:
+    one, two = (references.save("a", profile(*range(n))).digest for n in (1, 2))
+    for alias in (one, one[:6], one[:12].upper(), "deadbeef", "20261201", "f" * 70):
+        with pytest.raises(ConfigError, match="must not read like a digest"):
+            references.promote("a", two, alias=alias, reason="swapped by mistake")
+    for alias in ("abc", "v-20261201", "2026.12.01", "eu_1", "A"):
+        references.promote("a", two, alias=alias, reason="r")
+        assert references.get("a", alias).digest == two
+    assert references.get("a", one).digest == references.get("a", one[:6]).digest == one
+
+
+def test_a_history_with_an_alias_of_before_the_check_can_be_read(
+    references: ReferenceFiles[Profile],
+) -> None:
+    one, two = (references.save("a", profile(*range(n))).digest for n in (1, 2))
+    references.promote("a", one, alias="old", reason="r")
+    references.promote("a", two, alias="old", reason="r")
+    place = Path(references.uri) / "a" / "wbmon-profile.json"
+    written = place.read_text()
+
+    def with_alias(alias: str) -> None:
+        place.write_text(written.replace('"old"', json.dumps(alias)))
+
+    with_alias(one)
+    assert references.load("a", one).n_rows == 1, "a whole digest is that version"
+    with_alias("eu/\nold")
+    assert references.load("a", "eu/\nold").n_rows == 2
+    assert references.roll_back("a", alias="eu/\nold", reason="r").digest == one
+    with pytest.raises(DataError, match=r"found 0; it has [^\n]*'eu/\\nold' alias"):
+        references.load("a")
+    with_alias(one[:8])
+    with pytest.raises(DataError, match="found 2"):
+        references.load("a", one[:8])
+
+
+def test_what_is_no_text_names_no_version(references: ReferenceFiles[Profile]) -> None:
+    digest = references.save("a", ONE).digest
+    wrong: Any
+    for wrong in (None, 5, ["production"]):
+        with pytest.raises(ConfigError, match="which must be text"):
+            references.load("a", wrong)
+        for name in ("by", "replaces"):
+            if name == "by" or wrong is not None:
+                with pytest.raises(ConfigError, match=f"{name} must be text"):
+                    references.promote("a", digest, reason="r", **{name: wrong})
+        with pytest.raises(ConfigError, match="by must be text"):
+            references.roll_back("a", reason="r", by=wrong)
+
+
+def test_evidence_takes_the_numbers_of_numpy(references: ReferenceFiles[Profile]) -> None:
+    digest = references.save("a", ONE).digest
+    given: Any = {
+        "n": np.int64(3), "auc": np.float32(0.5), "f1": np.float64(0.9), "fine": np.bool_(True),
+        "why": "held", "whole": 7, "yes": True,
+    }  # fmt: skip
+    made = references.promote("a", digest, reason="r", evidence=given)
+    (read,) = references.history("a").decisions
+    assert made == read
+    assert read.evidence == {
+        "n": 3, "auc": 0.5, "f1": 0.9, "fine": True, "why": "held", "whole": 7, "yes": True
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        *({"auc": each} for each in (math.nan, math.inf, np.float32("nan"), None, [1], 10**5000)),
+        {"at": datetime(2026, 1, 1, tzinfo=timezone.utc)}, {1: 2.0}, [("auc", 1.0)], "auc", 0.9,
+    ],
+)  # fmt: skip
+def test_evidence_that_says_no_number_is_refused(
+    references: ReferenceFiles[Profile], evidence: Any
+) -> None:
+    digest = references.save("a", ONE).digest
+    with pytest.raises(ConfigError, match=r"^evidence .*must be"):
+        references.promote("a", digest, reason="r", evidence=evidence)
+    assert not references.history("a").decisions
 
 
 def test_what_cannot_be_saved_or_promoted_is_refused(references: ReferenceFiles[Profile]) -> None:
@@ -155,12 +267,41 @@ def test_a_content_that_was_changed_or_deleted_is_an_error(
     assert references.load("a").n_rows == 1
 
 
-def test_a_damaged_history_is_an_error_that_names_it(references: ReferenceFiles[Profile]) -> None:
-    references.save("a", profile(1.0))
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"a":' * 100_000, "\0", "\xff", "null"])
+def test_a_damaged_history_is_an_error_that_names_it(
+    references: ReferenceFiles[Profile], content: str
+) -> None:
+    digest = references.save("a", ONE).digest
     history = Path(references.uri) / "a" / "wbmon-profile.json"
-    history.write_text("{")
-    with pytest.raises(DataError, match=r"wbmon-profile.json' must be the history"):
-        references.load("a")
+    history.write_text(content, encoding="latin-1")
+    for use in (
+        lambda: references.load("a"),
+        lambda: references.save("a", profile(2.0)),
+        lambda: references.promote("a", digest, reason="r"),
+        lambda: references.roll_back("a", reason="r"),
+    ):
+        with pytest.raises(DataError, match=r"wbmon-profile.json' must be the history"):
+            use()
+    assert history.read_text(encoding="latin-1") == content
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, None])
+def test_a_version_that_nobody_can_read_is_not_promoted(
+    references: ReferenceFiles[Profile], content: bytes | None
+) -> None:
+    one, two = (references.save("a", profile(*range(n))).digest for n in (1, 2))
+    references.promote("a", one, reason="r")
+    references.promote("a", two, reason="r")
+    place = Path(references.url("a", one))
+    place.write_bytes(content) if content is not None else place.unlink()
+    with pytest.raises(DataError, match=f"{one}.* (must be what was saved|No such file)"):
+        references.promote("a", one, reason="it was good")
+    with pytest.raises(DataError, match=f"{one}.* (must be what was saved|No such file)"):
+        references.roll_back("a", reason="complaints")
+    assert references.load("a").n_rows == 2
+    assert len(references.history("a").decisions) == 2
+    references.save("a", profile(*range(1)))
+    assert references.roll_back("a", reason="complaints").digest == one
 
 
 def test_nobody_sees_a_version_before_its_content(
@@ -237,9 +378,29 @@ def drift(*, shift: float = 0.0, n: int = 400) -> DriftReport:
     return check_drift(WINDOW[["x"]], WINDOW[["x"]].head(n) + shift)
 
 
-def decision(*, fires: bool, n: int = 400) -> Report:
-    rule = AlertRule(metric="drift.drifted", above=0)
-    return evaluate_rules([rule], [drift(shift=9.0 if fires else 0.0, n=n)])
+NIGHT = datetime(2026, 3, 1, tzinfo=timezone.utc)
+
+
+def decision(*, fires: bool = False, n: int = 400, at: datetime = NIGHT, **rule: Any) -> Decision:
+    rules = [AlertRule(metric="drift.drifted", above=0, **rule)]
+    return evaluate_rules(rules, [drift(shift=9.0 if fires else 0.0, n=n)], at=at)
+
+
+def no_value() -> Decision:
+    """One rule is judged, another has nothing to compare with yet."""
+    rules = [
+        AlertRule(metric="drift.drifted", above=0),
+        AlertRule(metric="drift.share_drifted", beyond_sd=3),
+    ]
+    return evaluate_rules(rules, [drift()], at=NIGHT)
+
+
+def still_silent() -> Decision:
+    """It fires in silence, and the window after the breach is fine."""
+    rule = {"silent_until": NIGHT + timedelta(days=9), "resolve_after": 2}
+    before = decision(fires=True, **rule)
+    rules = [each.rule for each in before.alerts]
+    return evaluate_rules(rules, [drift()], state=before.state, at=NIGHT + timedelta(days=1))
 
 
 AGAINST: dict[str, tuple[list[Report], str]] = {
@@ -248,7 +409,21 @@ AGAINST: dict[str, tuple[list[Report], str]] = {
     "worse": ([performance(baseline=performance())], r"performance\.worse holds"),
     "no labels": ([performance(n=0)], "performance: "),
     "an alert": ([decision(fires=True)], r"alerts\.fired holds"),
-    "no verdict": ([decision(fires=False, n=0)], r"alerts\.unmeasured holds"),
+    "no verdict": ([decision(n=0)], r"alerts\.unmeasured holds"),
+    "no rules": ([evaluate_rules([], [drift(shift=9.0)])], "alerts: nothing was judged"),
+    "a breach that is pending": (
+        [decision(fires=True, for_windows=3)],
+        r"alerts: drift\.drifted > 0 is pending: ",
+    ),
+    "a silent alert": (
+        [decision(fires=True, silent_until=NIGHT + timedelta(days=9))],
+        r"alerts: drift\.drifted > 0 is firing: ",
+    ),
+    "an alert that is silent still": ([still_silent()], r"alerts: drift\.drifted > 0 is firing: "),
+    "a rule without a value": (
+        [no_value()],
+        r"alerts: drift\.share_drifted beyond 3 sd .* is no data",
+    ),
     "the last of several": ([drift(), drift(shift=9.0)], r"drift\.drifted holds"),
 }
 
@@ -267,7 +442,7 @@ def test_nothing_is_promoted_against_the_evidence(
 
 
 def test_a_promotion_rests_on_its_evidence(references: ReferenceFiles[Profile]) -> None:
-    evidence = [decision(fires=False), drift(), performance()]
+    evidence = [decision(), drift(), performance()]
     found = promote_reference(
         references, "a", profile(1.0), reason="retrained", by="exec", evidence=evidence
     )
@@ -277,6 +452,7 @@ def test_a_promotion_rests_on_its_evidence(references: ReferenceFiles[Profile]) 
     assert made.evidence["drift.drifted"] == 0
     assert made.evidence["alerts.fired"] == 0
     assert made.evidence["performance.accuracy"] == 1.0
+    assert made.evidence.pop("alerts.at") == NIGHT.isoformat()
     assert all(math.isfinite(each) for each in made.evidence.values())
 
 
@@ -310,6 +486,33 @@ def test_a_task_that_runs_again_undoes_nothing(references: ReferenceFiles[Profil
     assert (again.promoted, "moved on purpose" in again.reason) == (False, True)
     assert references.load("a").n_rows == 1
     assert night(1.0, 2.0, of=replace(quiet, n_current=500)).promoted, "other evidence"
+
+
+def test_another_night_is_new_evidence_and_the_same_one_again_is_not(
+    references: ReferenceFiles[Profile],
+) -> None:
+    def night(*values: float, at: datetime) -> bool:
+        evidence = [decision(at=at)]
+        found = promote_reference(references, "a", profile(*values), reason="r", evidence=evidence)
+        return found.promoted
+
+    assert night(1.0, at=NIGHT)
+    assert night(1.0, 2.0, at=NIGHT)
+    references.roll_back("a", reason="complaints")
+    assert not night(1.0, 2.0, at=NIGHT), "launched again"
+    assert night(1.0, 2.0, at=NIGHT + timedelta(days=1))
+
+
+def test_without_evidence_a_person_promotes_again_what_was_rolled_back(
+    references: ReferenceFiles[Profile],
+) -> None:
+    for values in ((1.0,), (1.0, 2.0)):
+        assert promote_reference(references, "a", profile(*values), reason="r").promoted
+    references.roll_back("a", reason="complaints")
+    again = promote_reference(references, "a", profile(1.0, 2.0), reason="r")
+    assert not again.promoted
+    references.promote("a", again.version, reason="it was not its fault", by="ana")
+    assert references.load("a").n_rows == 2
 
 
 def test_a_decision_in_the_moment_of_a_promotion_stands(

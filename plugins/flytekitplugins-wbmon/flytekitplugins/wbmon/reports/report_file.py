@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.reports.serialize import record_from_plain, record_to_plain
+from flytekitplugins.wbmon.storage.json_text import read_json
 from flytekitplugins.wbmon.storage.record_file import MAX_FILE_BYTES, RecordFile
 
 R = TypeVar("R", bound=RecordFile)
@@ -44,8 +45,8 @@ def report_from_bytes(kind: type[R], content: bytes, path: str) -> R:
             package.
     """
     try:
-        plain = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        plain = read_json(content)
+    except DataError as error:
         raise _unlike(kind, path, f"is not JSON ({error})") from error
     if not isinstance(plain, dict):
         raise _unlike(kind, path, f"holds a {type(plain).__name__}")

@@ -18,6 +18,7 @@ from mashumaro.exceptions import InvalidFieldValue, MissingField
 from mashumaro.types import SerializationStrategy
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.json_text import read_json
 
 R = TypeVar("R")
 
@@ -68,8 +69,8 @@ def record_from_json(kind: type[R], text: str | bytes) -> R:
         DataError: If the text is not JSON, or not of a `kind` record.
     """
     try:
-        plain = json.loads(text)
-    except ValueError as error:
+        plain = read_json(text)
+    except DataError as error:
         raise _not_of(kind, error) from error
     return record_from_plain(kind, plain)
 

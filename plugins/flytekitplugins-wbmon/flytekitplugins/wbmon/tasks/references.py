@@ -17,6 +17,11 @@ from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.monitor.versions.names import (
+    require_alias,
+    require_name,
+    require_which,
+)
 from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.storage.record_file import RecordFile
 from flytekitplugins.wbmon.tasks._node import Node
@@ -73,13 +78,13 @@ class LoadReference(Node[LoadSettings]):
     Args:
         name: The task's name.
         uri: Path or URL of the folder of references, as passed to `PromoteReference`.
-        model: Name of the model.
+        model: Name of the model: a file name of at most 200 bytes.
         record: Class of the record: `Profile`, `PerformanceReport`, `LossModel` …
         version: The alias to follow, or the digest of a version.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a setting is empty or of another type, or `cache` is set.
+        ConfigError: If a setting is empty, of another type or no such name, or `cache` is set.
     """
 
     shared_urls = ("uri",)
@@ -95,6 +100,8 @@ class LoadReference(Node[LoadSettings]):
         **task_kwargs: Any,
     ) -> None:
         _require_named(uri=uri, model=model, version=version)
+        require_name(model, "model")
+        require_which("version", version)
         _refuse_cache(name, task_kwargs)
         settings = LoadSettings(uri=uri, model=model, record=_format_of(record), version=version)
         super().__init__(name, settings, **task_kwargs)
@@ -121,22 +128,24 @@ class PromoteReference(Node[PromoteSettings]):
     """Make a record the reference of a model, unless the evidence speaks against it.
 
     The record is saved as a version in any case. A report that is given as evidence speaks against
-    it if it found drift, a worse model or an alert, or nothing was measured. The decision is put on
-    record with the reason, the execution and the numbers of the evidence, so it can be rolled back
-    (`ReferenceFiles.roll_back`). What did so before on the same evidence is not promoted again: a
-    node that runs twice undoes no roll-back.
+    it if it found drift, a worse model or an alert, or nothing was measured; an alert node's
+    decision does so unless each of its rules was judged and is not breached (a pending or silent
+    breach is one). The decision is put on record with the reason, the execution and the numbers of
+    the evidence, so it can be rolled back (`ReferenceFiles.roll_back`). What did so before on the
+    same evidence is not promoted again: a node that runs twice undoes no roll-back.
 
     Args:
         name: The task's name.
         uri: Path or URL of the folder of references.
-        model: Name of the model.
+        model: Name of the model: a file name of at most 200 bytes.
         record: Class of the record: `Profile`, `PerformanceReport`, `LossModel` …
-        alias: The alias that points at the reference.
+        alias: The alias that points at the reference: letters of a to z, digits, `.`, `_` and `-`;
+            six or more of the digits 0-9 and a-f alone are none, as a digest reads so.
         reason: Why it is promoted, in words; on record.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a setting is empty or of another type, or `cache` is set.
+        ConfigError: If a setting is empty, of another type or no such name, or `cache` is set.
     """
 
     shared_urls = ("uri",)
@@ -153,6 +162,8 @@ class PromoteReference(Node[PromoteSettings]):
         **task_kwargs: Any,
     ) -> None:
         _require_named(uri=uri, model=model, alias=alias, reason=reason)
+        require_name(model, "model")
+        require_alias("alias", alias)
         _refuse_cache(name, task_kwargs)
         settings = PromoteSettings(
             uri=uri, model=model, record=_format_of(record), alias=alias, reason=reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,17 @@ def test_what_cannot_be_found_promoted_or_rolled_back_is_refused(registry: Promp
         registry.roll_back("qa", reason="x")
     with pytest.raises(ConfigError, match="slashes"):
         registry.history("a/b")
+    with pytest.raises(ConfigError, match="slashes"):
+        registry.publish(PromptTemplate.from_text("a\0", "{question}"))
+
+
+def test_an_alias_never_hides_a_prompt(registry: PromptFiles) -> None:
+    first = registry.publish(QA)
+    other = PromptTemplate.from_text("qa", "{question}")
+    for alias in (first.digest, first.digest[:6], "", "a b", "\n"):
+        with pytest.raises(ConfigError, match="alias must"):
+            registry.publish(other, alias=alias)
+    assert registry.history("qa").versions == (first,), "nothing was published"
 
 
 def compared(registry: PromptFiles, *, seed: int = 1, better: float = 0.95) -> EvaluationReport:
@@ -145,6 +157,20 @@ def test_only_a_winner_is_promoted_by_an_evaluation(
     assert (last.before, last.by, last.reason) == (versions[0], "nightly", report.reason)
     assert last.evidence["n"] == 50
     assert last.evidence["difference"] == report.comparisons[0].difference
+
+
+def test_an_open_interval_is_no_evidence_and_stops_no_promotion(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    report = compared(registry)
+    unbounded = (replace(each, low=math.nan, high=math.inf) for each in report.comparisons)
+    report = replace(report, comparisons=tuple(unbounded))
+
+    assert registry.promote_winner("qa", report)
+    evidence = registry.history("qa").decisions[-1].evidence
+    assert evidence.keys() == {"evaluation", "metric", "difference", "n"}
+    registry.roll_back("qa", reason="complaints")
+    assert not registry.promote_winner("qa", report), "the same comparison"
 
 
 def test_a_retry_changes_nothing_and_undoes_no_roll_back(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.storage.json_text import read_json
 
 FILE_NAME = "stored.json"
 _POLL_S = 0.05
@@ -44,7 +45,7 @@ class Receipt:
     def load(cls, folder: Path) -> Receipt | None:
         """The receipt in a run's folder; None if nothing of the run is in a store."""
         try:
-            found = json.loads((folder / FILE_NAME).read_text())
+            found = read_json((folder / FILE_NAME).read_text())
             return cls(**{**found, "alerts": tuple(found["alerts"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -7,7 +7,6 @@ noted and logged, and the rest is still sent.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from flytekitplugins.wbmon.delivery.traces.api import (
 )
 from flytekitplugins.wbmon.delivery.traces.pending import Batch, DrainResult, PendingRecords
 from flytekitplugins.wbmon.delivery.traces.spool import TARGET, Target
+from flytekitplugins.wbmon.storage.json_text import read_json
 
 
 def drain_spool(
@@ -119,4 +119,4 @@ class SpoolDrain:
 
 def read_target(folder: Path) -> Target:
     """Server, entity and project that a spool's records go to."""
-    return Target(**json.loads((folder / TARGET).read_text(encoding="utf-8")))
+    return Target(**read_json((folder / TARGET).read_text(encoding="utf-8")))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED, RESULT
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.json_text import read_json
 from flytekitplugins.wbmon.storage.room import append_whole, find_scratch, scratch_folder
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def read_result(folder: Path) -> DrainResult:
     """Result of the worker that sends a spool; counted from the spool if the worker wrote none."""
     path = find_scratch(folder, RESULT) or folder / RESULT
     try:
-        return DrainResult(**json.loads(path.read_text(encoding="utf-8")))
+        return DrainResult(**read_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pending = PendingRecords(folder=folder)
         pending.refresh()
@@ -117,7 +118,7 @@ class PendingRecords:
         self.offset += len(whole)
         for line in whole.splitlines():
             if self.n_lines not in self.done and self.n_lines not in self.rejected:
-                self.waiting[self.n_lines] = json.loads(line)
+                self.waiting[self.n_lines] = read_json(line)
             self.n_lines += 1
 
     def batches(self, *, is_over: bool) -> Iterator[Batch]:
@@ -212,7 +213,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with suppress(FileNotFoundError):
         text = path.read_bytes()
         try:
-            yield from map(json.loads, text[: text.rfind(b"\n") + 1].splitlines())
+            yield from map(read_json, text[: text.rfind(b"\n") + 1].splitlines())
         except ValueError as error:
             raise DataError(
                 f"{path.name} must be lines of JSON, or what was sent is not known: {error}. "

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.privacy.containers import redact_containers
+from flytekitplugins.wbmon.storage.json_text import read_json
 from flytekitplugins.wbmon.storage.room import append_whole
 
 logger = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class Spool:
         if exception is None:
             return None
         try:
-            told = json.loads(exception)
+            told = read_json(exception)
         except ValueError:
             return str(self._redacted(exception))
         for frame in told.get("traceback") or ():

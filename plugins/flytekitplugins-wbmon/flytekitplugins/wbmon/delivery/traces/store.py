@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.delivery.traces.spool import (
     Target,
 )
 from flytekitplugins.wbmon.errors import DataError, WbmonError
+from flytekitplugins.wbmon.storage.json_text import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +241,7 @@ def _check_lines(folder: Path, spool: StoredSpool) -> None:
     expected = spool.target.n_records
     try:
         with (folder / RECORDS).open("rb") as file:
-            n_lines = sum(1 for line in file if json.loads(line))
+            n_lines = sum(1 for line in file if read_json(line))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{spool.stored.url}/{RECORDS} must be lines of JSON: {error}. Nothing of it is sent, "

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.monitor.versions.history import (
     VersionHistory,
     version_of,
 )
+from flytekitplugins.wbmon.monitor.versions.names import require_name
 from flytekitplugins.wbmon.storage.compare_and_swap import read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.guard import without_secrets
@@ -106,18 +107,29 @@ class ReferenceFiles(VersionFiles[ReferenceHistory], Generic[R]):
 
         Args:
             name: Name of the model.
-            which: The version by alias, by digest, or by the first characters of one.
+            which: The version by digest, by alias, or by the first characters of a digest.
             at: Where the alias pointed then, for a window of the past, in UTC if it has no zone.
                 Now by default.
 
         Raises:
-            ConfigError: If `at` is no moment.
+            ConfigError: If `at` is no moment, or `which` no text.
             DataError: If there is no such version, or its file is missing or damaged.
             StorageError: If the store fails.
         """
         moment_at = None if at is None else moment("at", at)
         version = version_of(self.history(name), which, noun=self.NOUN, at=moment_at)
-        url = self.url(name, version.digest)
+        return self._content(name, version.digest)
+
+    def url(self, name: str, digest: str) -> str:
+        """Where the content of a version is: a file that `load` of its class reads."""
+        require_name(name, self.NOUN)
+        return f"{str(self.uri).rstrip('/')}/{name}/{digest}.{self.record.file_format()}"
+
+    def _require_readable(self, name: str, digest: str) -> None:
+        self._content(name, digest)
+
+    def _content(self, name: str, digest: str) -> R:
+        url = self.url(name, digest)
         content = read_record(
             url,
             record=self.record.FILE_NOUN,
@@ -126,17 +138,12 @@ class ReferenceFiles(VersionFiles[ReferenceHistory], Generic[R]):
             filesystem=self._files,
         )
         shown = without_secrets(url)
-        if hashlib.sha256(content).hexdigest() != version.digest:
+        if hashlib.sha256(content).hexdigest() != digest:
             raise DataError(
                 f"{shown!r} must be what was saved, but its content was changed; save the record "
-                "again, or roll back"
+                "again, or promote another version"
             )
         return self.record.from_bytes(content, shown)
-
-    def url(self, name: str, digest: str) -> str:
-        """Where the content of a version is: a file that `load` of its class reads."""
-        file = f"{digest}.{self.record.file_format()}"
-        return f"{str(self.uri).rstrip('/')}/{self._checked(name)}/{file}"
 
     def _write_once(self, path: str, content: bytes) -> None:
         for _ in range(2):
@@ -146,4 +153,5 @@ class ReferenceFiles(VersionFiles[ReferenceHistory], Generic[R]):
         raise StorageError(f"{path!r} must be written by one at a time; try again")
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{self._checked(name)}/{self.record.file_format()}.json"
+        require_name(name, self.NOUN)
+        return f"{self._root}/{name}/{self.record.file_format()}.json"

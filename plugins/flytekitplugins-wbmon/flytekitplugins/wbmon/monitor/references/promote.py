@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
 from flytekitplugins.wbmon.monitor.versions.history import PRODUCTION, was_decided
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.storage.record_file import RecordFile
@@ -48,13 +50,16 @@ def promote_reference(
     """Save a record and point an alias at it, unless the evidence speaks against it.
 
     A report speaks against it if one of its gates says so (`drift.drifted`, `performance.worse`,
-    `alerts.fired` …) or is unknown as nothing was measured. A record that is a report is evidence
-    too, and a profile without rows is none. Nothing is promoted on evidence that did so before, so
-    a task that is run again neither undoes a roll-back nor a newer decision.
+    `alerts.fired` …) or is unknown as nothing was measured. A decision does so too unless it has
+    rules, and each of them was judged and is not breached: neither pending nor in silence. A record
+    that is a report is evidence too, and a profile without rows is none. Nothing is promoted on
+    evidence that did so before (equal numbers, of a decision on the same window), so a task that is
+    run again neither undoes a roll-back nor a newer decision.
 
     Raises:
-        ConfigError: If no reason is given, or the record is of another class than the files.
-        DataError: If the record is too large.
+        ConfigError: If no reason is given, the record is of another class than the files, or the
+            name or the alias cannot be one.
+        DataError: If the record is too large, or the history is damaged.
         StorageError: If the store fails, or others keep writing.
     """
     version = files.save(name, record)
@@ -101,8 +106,21 @@ def _against(report: Report) -> str:
         if gate.value != 0:
             what = "is unknown" if math.isnan(gate.value) else "holds"
             return f"{gate.address} {what}: {gate.reason}"
+    if isinstance(report, Decision):
+        return _unsettled(report)
     # a first baseline is compared with nothing and has no gate
     return "" if gates or not report.unmeasured else f"{report.kind}: {report.unmeasured}"
+
+
+def _unsettled(decision: Decision) -> str:
+    """Which rule of a decision that did not fire is no all-clear; empty if all are."""
+    if not decision.alerts:
+        return "alerts: nothing was judged, as there are no rules"
+    for alert in decision.alerts:
+        if alert.phase not in ("ok", "resolved"):
+            phase = alert.phase.replace("_", " ")
+            return f"alerts: {shown_name(alert.rule.title)} is {phase}: {alert.reason}"
+    return ""
 
 
 def _gates(report: Report) -> list[Measurement]:
@@ -111,11 +129,17 @@ def _gates(report: Report) -> list[Measurement]:
 
 
 def _numbers(reports: Sequence[Report]) -> dict[str, float | str]:
-    """Gates and headline numbers, as they are put on record."""
+    """Gates, headline numbers and the windows of decisions, as they are put on record."""
+    # two quiet nights have the same numbers, and the second is new evidence
+    windows: dict[str, float | str] = {
+        f"{report.kind}.at": report.at.isoformat()
+        for report in reports
+        if isinstance(report, Decision)
+    }
     found = {
         each.address: each.value
         for report in reports
         for each in report.measurements()
         if math.isfinite(each.value) and (each.is_gate or each.is_at_least("history"))
     }
-    return dict(list(found.items())[:_MOST_NUMBERS])
+    return windows | dict(list(found.items())[:_MOST_NUMBERS])

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, ClassVar, Generic, TypeVar
 
+from flytekitplugins.wbmon.arguments import require_text
 from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError
+from flytekitplugins.wbmon.monitor.versions.evidence import recorded_evidence
 from flytekitplugins.wbmon.monitor.versions.history import (
     PRODUCTION,
     AliasDecision,
@@ -16,6 +18,7 @@ from flytekitplugins.wbmon.monitor.versions.history import (
     digest_before,
     version_of,
 )
+from flytekitplugins.wbmon.monitor.versions.names import require_alias, require_name
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
@@ -50,9 +53,10 @@ class VersionFiles(Generic[H]):
         return self._read(name)[0]
 
     def get(self, name: str, which: str = PRODUCTION) -> Any:
-        """A version by alias, by digest, or by the first characters of one.
+        """A version by digest, by alias, or by the first characters of a digest.
 
         Raises:
+            ConfigError: If `which` is no text.
             DataError: If there is none, or there are several.
         """
         return version_of(self.history(name), which, noun=self.NOUN)
@@ -73,24 +77,32 @@ class VersionFiles(Generic[H]):
         Args:
             name: The name.
             which: The version, by digest or by another alias.
-            alias: The alias to set.
+            alias: The alias to set: letters of a to z, digits, `.`, `_` and `-`. It must not read
+                like a digest (six or more of the digits 0-9 and a-f).
             reason: Reason for the decision; required.
             by: Person or execution that decides.
-            evidence: Numbers that support the decision.
+            evidence: Numbers that support the decision; finite ones, also of numpy, or text.
             replaces: The digest that the alias must point at, such as that of the version it was
                 compared with, empty for none; None for any.
 
         Raises:
-            ConfigError: If no reason is given.
-            DataError: If there is no such version, or the alias points at another than `replaces`.
+            ConfigError: If no reason is given, or an argument is of another form.
+            DataError: If there is no such version, its content cannot be read, or the alias points
+                at another than `replaces`.
             StorageError: If the store fails, or others keep writing.
         """
         _require_reason(reason, self.NOUN)
+        require_alias("alias", alias)
+        require_text("by", by)
+        if replaces is not None:
+            require_text("replaces", replaces)
+        numbers = recorded_evidence(evidence)
 
         def change(history: H) -> H:
             digest = version_of(history, which, noun=self.NOUN).digest
             self._require_current(history, alias, replaces)
-            return decided(history, _decision(alias, digest, reason, by, evidence))
+            self._require_readable(name, digest)
+            return decided(history, _decision(alias, digest, reason, by, numbers))
 
         return self._decide(name, change)
 
@@ -100,11 +112,12 @@ class VersionFiles(Generic[H]):
         """Point an alias at the version before; what was rolled back is not gone back to.
 
         Raises:
-            ConfigError: If no reason is given.
-            DataError: If it never pointed elsewhere.
+            ConfigError: If no reason is given, or an argument is of another form.
+            DataError: If it never pointed elsewhere, or that version's content cannot be read.
             StorageError: If the store fails, or others keep writing.
         """
         _require_reason(reason, self.NOUN)
+        require_text("by", by)
 
         def change(history: H) -> H:
             digest = digest_before(history, alias)
@@ -112,12 +125,16 @@ class VersionFiles(Generic[H]):
                 raise DataError(
                     f"alias {alias!r} of {self.NOUN} {name!r} must have a version before this one"
                 )
-            return decided(history, _decision(alias, digest, reason, by, None, rolled_back=True))
+            self._require_readable(name, digest)
+            return decided(history, _decision(alias, digest, reason, by, {}, rolled_back=True))
 
         return self._decide(name, change)
 
     def mirror(self, name: str) -> None:
         """Show where the aliases of a name point in another place too; for subclasses."""
+
+    def _require_readable(self, name: str, digest: str) -> None:
+        """Refuse a version that nobody can read; for subclasses that keep contents elsewhere."""
 
     def _decide(self, name: str, change: Callable[[H], H]) -> AliasDecision:
         after = self._change(name, change)
@@ -154,14 +171,8 @@ class VersionFiles(Generic[H]):
         )
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{self._checked(name)}.json"
-
-    def _checked(self, name: Any) -> str:
-        if not isinstance(name, str) or not name.strip(". ") or set(name) & set("/\\"):
-            raise ConfigError(
-                f"the name of a {self.NOUN} must be without slashes and not empty, got {name!r}"
-            )
-        return name
+        require_name(name, self.NOUN)
+        return f"{self._root}/{name}.json"
 
     def _read(self, name: str) -> tuple[H, Version]:
         path = self._path(name)
@@ -184,7 +195,7 @@ def _decision(
     digest: str,
     reason: str,
     by: str,
-    evidence: Mapping[str, Any] | None,
+    evidence: Mapping[str, float | str],
     *,
     rolled_back: bool = False,
 ) -> AliasDecision:
@@ -193,7 +204,7 @@ def _decision(
         digest=digest,
         reason=reason,
         by=by,
-        evidence=dict(evidence or {}),
+        evidence=evidence,
         at=datetime.now(timezone.utc),
         rolled_back=rolled_back,
     )

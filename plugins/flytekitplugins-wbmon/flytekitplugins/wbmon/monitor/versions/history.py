@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from flytekitplugins.wbmon.arguments import require_text
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.versions.names import SHORTEST_DIGEST
+from flytekitplugins.wbmon.names import quoted_name, shown_name
 
 H = TypeVar("H", bound="VersionHistory")
 
 PRODUCTION = "production"
-_SHORTEST_DIGEST = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,9 @@ class VersionHistory:
 def version_of(
     history: VersionHistory, which: str, *, noun: str, at: datetime | None = None
 ) -> Any:
-    """A version by alias, by digest, or by the first characters of one.
+    """A version by digest, by alias, or by the first characters of a digest.
+
+    A whole digest is that version, whatever an earlier release took for an alias.
 
     Args:
         history: The history.
@@ -69,21 +73,18 @@ def version_of(
         at: Where the alias pointed then; now by default.
 
     Raises:
+        ConfigError: If `which` is no text.
         DataError: If there is none, or there are several.
     """
-    wanted = _digest_at(history, which, at)
-    found = [
-        version
-        for version in history.versions
-        if version.digest == wanted
-        or (len(wanted) >= _SHORTEST_DIGEST and version.digest.startswith(wanted))
-    ]
+    require_text("which", which)
+    found = _found(history, which, at)
     if len(found) != 1:
         when = f" at {at:%Y-%m-%d %H:%M} UTC" if at else ""
         raise DataError(
-            f"{noun} {history.name!r} must have exactly one version {which!r}{when}, found "
-            f"{len(found)}; it has {', '.join(v.digest[:12] for v in history.versions) or 'no'} "
-            f"version and {', '.join(sorted(history.aliases)) or 'no'} alias"
+            f"{noun} {history.name!r} must have exactly one version {quoted_name(which)}{when}, "
+            f"found {len(found)}; it has "
+            f"{', '.join(v.digest[:12] for v in history.versions) or 'no'} version and "
+            f"{', '.join(map(shown_name, sorted(history.aliases))) or 'no'} alias"
         )
     return found[0]
 
@@ -125,8 +126,22 @@ def was_decided(
     )
 
 
-def _digest_at(history: VersionHistory, which: str, at: datetime | None) -> str:
-    if at is None or which not in history.aliases:
-        return history.aliases.get(which, which)
-    past = [each.digest for each in history.decisions if each.alias == which and each.at <= at]
+def _found(history: VersionHistory, which: str, at: datetime | None) -> list[Any]:
+    whole = [version for version in history.versions if version.digest == which]
+    if whole:
+        return whole
+    pointed = _digest_at(history, which, at)
+    is_beginning = len(which) >= SHORTEST_DIGEST
+    return [
+        version
+        for version in history.versions
+        if version.digest == pointed or (is_beginning and version.digest.startswith(which))
+    ]
+
+
+def _digest_at(history: VersionHistory, alias: str, at: datetime | None) -> str:
+    """The digest that an alias points at; empty if at none."""
+    if at is None:
+        return history.aliases.get(alias, "")
+    past = [each.digest for each in history.decisions if each.alias == alias and each.at <= at]
     return past[-1] if past else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -25,6 +26,7 @@ from flytekitplugins.wbmon.monitor.versions.history import (
     version_of,
     was_decided,
 )
+from flytekitplugins.wbmon.monitor.versions.names import require_alias
 
 CANDIDATE = "candidate"
 
@@ -47,11 +49,18 @@ class PromptFiles(VersionFiles[PromptHistory]):
 
         Args:
             prompt: The prompt to publish.
-            alias: An alias to point at it, such as `candidate`; None for none.
+            alias: An alias to point at it, such as `candidate`, as for `promote`; None for none.
 
         Returns:
             The new or the existing version.
+
+        Raises:
+            ConfigError: If the prompt's name cannot be that of a file, or the alias is none.
+            DataError: If the history is damaged.
+            StorageError: If the store fails, or others keep writing.
         """
+        if alias is not None:
+            require_alias("alias", alias)
         history = self.history(prompt.name)
         known = {version.digest: version for version in history.versions}
         version = known.get(prompt.digest)
@@ -132,12 +141,14 @@ def _evidence(report: EvaluationReport) -> dict[str, float | str]:
     evidence: dict[str, float | str] = {"evaluation": report.name, "metric": report.metric}
     for found in report.comparisons:
         if (found.candidate, found.metric) == (report.winner, report.metric):
-            evidence |= {
+            numbers = {
                 "difference": found.difference,
                 "low": found.low,
                 "high": found.high,
                 "n": float(found.n),
             }
+            # an interval may be open, and JSON has no infinity
+            evidence |= {name: value for name, value in numbers.items() if math.isfinite(value)}
     return evidence
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+from flytekitplugins.wbmon.storage.json_text import read_json
 from flytekitplugins.wbmon.storage.segments.json_lines import read_lines
 from flytekitplugins.wbmon.storage.segments.read import read_segments
 
@@ -100,7 +101,7 @@ def _error(exception: object) -> str:
     if not exception:
         return ""
     try:
-        return str(json.loads(str(exception)).get("type") or "Error")
+        return str(read_json(str(exception)).get("type") or "Error")
     except (ValueError, AttributeError):
         return str(exception).partition(":")[0][:80]
 
