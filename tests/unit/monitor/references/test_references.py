@@ -28,7 +28,7 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
-from flytekitplugins.wbmon.monitor.references.promote import promote_reference
+from flytekitplugins.wbmon.monitor.references.promote import Promotion, promote_reference
 from flytekitplugins.wbmon.monitor.versions import files as version_files
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.storage.record_file import RecordFile
@@ -481,11 +481,10 @@ def test_a_task_that_runs_again_undoes_nothing(references: ReferenceFiles[Profil
     assert night(1.0, of=quiet).promoted
     assert "is what production points at" in night(1.0, of=quiet).reason
     assert night(1.0, 2.0, of=quiet).promoted
-    references.roll_back("a", reason="complaints")
-    again = night(1.0, 2.0, of=quiet)
-    assert (again.promoted, "moved on purpose" in again.reason) == (False, True)
-    assert references.load("a").n_rows == 1
-    assert night(1.0, 2.0, of=replace(quiet, n_current=500)).promoted, "other evidence"
+    again = night(1.0, of=quiet)
+    assert (again.promoted, "was moved since" in again.reason) == (False, True)
+    assert references.load("a").n_rows == 2
+    assert night(1.0, of=replace(quiet, n_current=500)).promoted, "other evidence"
 
 
 def test_another_night_is_new_evidence_and_the_same_one_again_is_not(
@@ -498,9 +497,26 @@ def test_another_night_is_new_evidence_and_the_same_one_again_is_not(
 
     assert night(1.0, at=NIGHT)
     assert night(1.0, 2.0, at=NIGHT)
+    assert not night(1.0, at=NIGHT), "launched again"
+    assert night(1.0, at=NIGHT + timedelta(days=1))
+
+
+def test_what_a_person_rolled_back_only_a_person_promotes_again(
+    references: ReferenceFiles[Profile],
+) -> None:
+    def night(*values: float, day: int) -> Promotion:
+        evidence = [decision(at=NIGHT + timedelta(days=day))]
+        return promote_reference(references, "a", profile(*values), reason="r", evidence=evidence)
+
+    assert night(1.0, day=0).promoted
+    bad = night(1.0, 2.0, day=1).version
     references.roll_back("a", reason="complaints")
-    assert not night(1.0, 2.0, at=NIGHT), "launched again"
-    assert night(1.0, 2.0, at=NIGHT + timedelta(days=1))
+    assert "rolled back" in night(1.0, 2.0, day=2).reason
+    assert night(1.0, 2.0, 3.0, day=3).promoted
+    assert "rolled back" in night(1.0, 2.0, day=4).reason, "whatever was promoted since"
+    references.promote("a", bad, reason="it was not its fault", by="ana")
+    assert night(1.0, day=5).promoted
+    assert night(1.0, 2.0, day=6).promoted, "the last word was a person's"
 
 
 def test_without_evidence_a_person_promotes_again_what_was_rolled_back(

@@ -184,9 +184,18 @@ def test_a_retry_changes_nothing_and_undoes_no_roll_back(
     assert len(registry.history("qa").decisions) == n_decisions
     registry.roll_back("qa", reason="complaints")
     assert not registry.promote_winner("qa", report)
+    assert not registry.promote_winner("qa", compared(registry, seed=2)), "whatever it finds"
+    assert registry.get("qa").digest == versions[0]
+    registry.promote("qa", versions[1], reason="it was not its fault", by="ana")
+    assert registry.get("qa").digest == versions[1]
+
+
+def test_the_same_comparison_promotes_once(registry: PromptFiles, versions: list[str]) -> None:
+    report = compared(registry)
+    assert registry.promote_winner("qa", report)
+    registry.promote("qa", versions[0], reason="hotfix")
     # an evaluation that finds the same answers in its store is no new evidence
     assert not registry.promote_winner("qa", replace(compared(registry), spent_usd=1.0))
-    assert registry.get("qa").digest == versions[0]
     assert registry.promote_winner("qa", compared(registry, seed=2)), "other answers are"
     assert registry.get("qa").digest == versions[1]
 

@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.references.files import ReferenceFiles
-from flytekitplugins.wbmon.monitor.versions.history import PRODUCTION, was_decided
+from flytekitplugins.wbmon.monitor.versions.history import PRODUCTION, decided_otherwise
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.reports.report import Report
@@ -52,9 +52,9 @@ def promote_reference(
     A report speaks against it if one of its gates says so (`drift.drifted`, `performance.worse`,
     `alerts.fired` …) or is unknown as nothing was measured. A decision does so too unless it has
     rules, and each of them was judged and is not breached: neither pending nor in silence. A record
-    that is a report is evidence too, and a profile without rows is none. Nothing is promoted on
-    evidence that did so before (equal numbers, of a decision on the same window), so a task that is
-    run again neither undoes a roll-back nor a newer decision.
+    that is a report is evidence too, and a profile without rows is none. Neither is a version
+    promoted that was rolled back, nor again on evidence that did so before (equal numbers, of a
+    decision on the same window): a task that is run again undoes no newer decision.
 
     Raises:
         ConfigError: If no reason is given, the record is of another class than the files, or the
@@ -70,8 +70,8 @@ def promote_reference(
     against = _objection(record, reports)
     if not against and before == version.digest:
         against = f"it is what {alias} points at"
-    elif not against and was_decided(history, version.digest, alias=alias, evidence=numbers):
-        against = f"{alias} pointed at it before on the same evidence, and was moved on purpose"
+    elif not against:
+        against = decided_otherwise(history, version.digest, alias=alias, evidence=numbers)
     if against:
         return Promotion(promoted=False, reason=against, version=version.digest, before=before)
     try:

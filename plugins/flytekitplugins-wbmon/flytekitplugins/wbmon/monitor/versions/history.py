@@ -116,14 +116,23 @@ def digest_before(history: VersionHistory, alias: str) -> str:
     return path[-2] if len(path) > 1 else ""
 
 
-def was_decided(
+def decided_otherwise(
     history: VersionHistory, digest: str, *, alias: str, evidence: Mapping[str, Any]
-) -> bool:
-    """Whether the same evidence has pointed the alias at this version before."""
-    return any(
-        (each.alias, each.digest) == (alias, digest) and each.evidence == evidence
-        for each in history.decisions
-    )
+) -> str:
+    """Why a program must not point an alias at a version again; empty if it may.
+
+    A person moved it away: by a roll-back, or by a decision after one on the same evidence.
+    """
+    rolled_back = same = False
+    for each in history.decisions:
+        if each.alias == alias and each.rolled_back and each.before == digest:
+            rolled_back = True
+        elif (each.alias, each.digest) == (alias, digest):
+            rolled_back = False
+            same = same or each.evidence == evidence
+    if rolled_back:
+        return f"it was rolled back from {alias}, and is promoted again only by hand"
+    return f"{alias} pointed at it before on the same evidence, and was moved since" if same else ""
 
 
 def _found(history: VersionHistory, which: str, at: datetime | None) -> list[Any]:

@@ -23,8 +23,8 @@ from flytekitplugins.wbmon.monitor.versions.history import (
     PRODUCTION,
     AliasDecision,
     decided,
+    decided_otherwise,
     version_of,
-    was_decided,
 )
 from flytekitplugins.wbmon.monitor.versions.names import require_alias
 
@@ -82,9 +82,9 @@ class PromptFiles(VersionFiles[PromptHistory]):
 
         It must rest on answers that came: where more of the baseline's or of the winner's failed
         than the report allows, as in an outage, or its budget left items out, nothing is promoted.
-        Nor is it where production is no longer the baseline that the winner was compared with, or
-        the same comparison promoted the winner before and it was rolled back: what people decided
-        in between stands. Two that promote at the same time do not undo each other's decision, as
+        Nor is it where production is no longer the baseline that the winner was compared with, the
+        winner was rolled back, or the same comparison promoted it before: what people decided in
+        between stands. Two that promote at the same time do not undo each other's decision, as
         far as the store can tell (`storage.compare_and_swap`).
 
         Returns:
@@ -161,9 +161,7 @@ def _refusal(
         return "it is in production"
     if production not in ("", baseline):
         return "production is not what it was compared with"
-    if was_decided(history, winner, alias=PRODUCTION, evidence=evidence):
-        return "this comparison put it into production before, and it was rolled back"
-    return ""
+    return decided_otherwise(history, winner, alias=PRODUCTION, evidence=evidence)
 
 
 def resolve_variants(
