@@ -99,9 +99,9 @@ def test_resources_of_newer_releases_go_with_it(make: Make) -> None:
 
 @makes
 def test_a_pod_template_keeps_its_memory(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(**resources: Any) -> Any:
+    def asked(of_pod: Any = None, **resources: Any) -> Any:
         containers = [{"name": "primary", "resources": resources}, {"name": "beside"}]
-        pod = K8sPod(K8sObjectMetadata(), {"containers": containers})
+        pod = K8sPod(K8sObjectMetadata(), {"containers": containers, "resources": of_pod})
         # the client of Kubernetes, from whose objects flytekit makes this, is not installed
         monkeypatch.setattr(PythonAutoContainerTask, "get_k8s_pod", lambda *_: pod)
         made = make(pod_template=PodTemplate(pod_spec=object()))
@@ -114,6 +114,8 @@ def test_a_pod_template_keeps_its_memory(make: Make, monkeypatch: pytest.MonkeyP
     assert asked(limits={"memory": "512Mi"}) == {"limits": {"memory": "512Mi"}}
     assert asked(requests={"memory": "2Gi"}) == {"requests": {"memory": "2Gi"}}
     assert asked(requests={"cpu": "1"}) == {"requests": {"cpu": "1", "memory": "1Gi"}}
+    assert asked(of_pod={"limits": {"memory": "300Mi"}}) == {}
+    assert asked(of_pod={"limits": {"cpu": "1"}}) == {"requests": {"memory": "1Gi"}}
 
 
 def test_a_mapped_task_requests_it_for_each_shard_and_runs_its_own_command() -> None:

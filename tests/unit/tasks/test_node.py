@@ -1,16 +1,29 @@
 from __future__ import annotations
 
 import functools
-from datetime import datetime, timezone
+import inspect
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from flytekit import Cache, Secret, map_task, workflow
+from flytekit import (
+    Cache,
+    Documentation,
+    Resources,
+    Secret,
+    TaskMetadata,
+    map_task,
+    task,
+    workflow,
+)
 from flytekit.deck import DeckField
+from flytekit.extras.accelerators import T4
 from flytekit.tools.module_loader import load_object_from_module
+from flytekit.tools.translator import get_serializable
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon import (
@@ -23,6 +36,7 @@ from flytekitplugins.wbmon import (
     PerformanceCheck,
     Profile,
     ProfileData,
+    batch_scoring,
     check_drift,
     profile_data,
     wandb_init,
@@ -44,6 +58,30 @@ NODES = (
     ),
     DegradationAlert("t.alert", rules=[AlertRule(metric="performance.accuracy", below=0.8)]),
 )
+
+# of the arguments of `flytekit.task` those that nodes take; the others are for functions
+ARGUMENTS: dict[str, Any] = {
+    "accelerator": T4,
+    "annotations": {"a": "b"},
+    "cache": True,
+    "container_image": "example.com/image:1",
+    "deck_fields": (DeckField.INPUT,),
+    "deprecated": "use another",
+    "disable_deck": True,
+    "docs": Documentation(short_description="a check"),
+    "enable_deck": False,
+    "environment": {"A": "1"},
+    "interruptible": True,
+    "labels": {"a": "b"},
+    "limits": Resources(cpu="2"),
+    "pod_template_name": "gpu",
+    "requests": Resources(mem="2Gi"),
+    "resources": Resources(mem="2Gi"),
+    "retries": 3,
+    "secret_requests": [Secret(group="g", key="k")],
+    "shared_memory": "1Gi",
+    "timeout": timedelta(minutes=1),
+}
 
 
 def in_pod(node: Node[object]) -> Node[object]:
@@ -181,12 +219,53 @@ def test_flytekits_cache_object_is_taken_too() -> None:
         ({"interuptible": True}, "interruptible"),
         ({"something": 1}, "got something="),
         ({"cache": "yes"}, "flytekit.Cache"),
+        ({"cache": Cache(version="1"), "cache_version": "2"}, "have cache_version in its Cache"),
+        ({"cache": Cache(version="1"), "cache_serialize": True}, "have cache_serialize in"),
+        ({"metadata": TaskMetadata(cache=True, cache_version="1")}, "got metadata="),
+        ({"metadata": None}, "got metadata="),
+        ({"interface": None}, "got interface="),
+        ({"security_ctx": None}, "got security_ctx="),
+        ({"task_type": "x"}, "got task_type="),
+        ({"task_config": None}, "got task_config="),
+        ({"task_resolver": None}, "got task_resolver="),
+        ({"pickle_untyped": True}, "got pickle_untyped="),
     ],
     ids=str,
 )
 def test_an_argument_that_nothing_takes_is_refused(wrong: dict[str, Any], hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
         DriftCheck("t.wrong", **wrong)
+
+
+def test_every_argument_of_a_task_reaches_the_node_or_is_refused() -> None:
+    plain = get_serializable({}, SETTINGS, DriftCheck("t.any")).to_flyte_idl()
+    for name in set(inspect.signature(task).parameters) - {"pod_template"}:
+        if name not in ARGUMENTS:
+            with pytest.raises(ConfigError, match=f"got {name}="):
+                DriftCheck("t.any", **{name: None})
+            continue
+        node = DriftCheck("t.any", **{name: ARGUMENTS[name]})
+        assert get_serializable({}, SETTINGS, node).to_flyte_idl() != plain, name
+
+
+def drift_check(**arguments: Any) -> Any:
+    return DriftCheck("t.deck", **arguments)
+
+
+def scoring(**arguments: Any) -> Any:
+    return batch_scoring(**arguments)(double)
+
+
+def double(batch: pd.DataFrame) -> pd.DataFrame:
+    return batch * 2
+
+
+@pytest.mark.parametrize("make", [drift_check, scoring])
+def test_the_deck_can_be_switched_off_as_for_any_task(make: Callable[..., Any]) -> None:
+    assert not make().disable_deck
+    assert make(disable_deck=True).disable_deck
+    assert make(enable_deck=False).disable_deck
+    assert not make(disable_deck=False).disable_deck
 
 
 def test_task_keywords_reach_the_task() -> None:

@@ -35,13 +35,21 @@ def pod_with_memory(pod: Any, primary: str | None) -> Any:
         pod: As flytekit registers it, changed in place; None if the task has no pod template.
         primary: Name of the primary container.
     """
-    containers = (pod.pod_spec or {}).get("containers", []) if pod is not None else []
-    for container in containers:
-        asked = dict(container.get("resources") or {})
-        requests = asked.get("requests") or {}
-        if container["name"] == primary and "memory" not in {**requests, **asked.get("limits", {})}:
-            container["resources"] = {**asked, "requests": {**requests, "memory": DEFAULT}}
+    spec = (pod.pod_spec or {}) if pod is not None else {}
+    # newer releases of Kubernetes know resources of the whole pod, too
+    if _names_memory(spec):
+        return pod
+    for container in spec.get("containers", []):
+        if container["name"] == primary and not _names_memory(container):
+            asked = dict(container.get("resources") or {})
+            requests = {**(asked.get("requests") or {}), "memory": DEFAULT}
+            container["resources"] = {**asked, "requests": requests}
     return pod
+
+
+def _names_memory(spec: dict[str, Any]) -> bool:
+    asked = spec.get("resources") or {}
+    return any("memory" in (asked.get(kind) or {}) for kind in ("requests", "limits"))
 
 
 def primary_container(task: Any) -> str | None:

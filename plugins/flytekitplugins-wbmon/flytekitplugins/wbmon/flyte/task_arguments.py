@@ -13,12 +13,16 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from flytekit import PythonInstanceTask, TaskMetadata
+from flytekit import PythonInstanceTask, TaskMetadata, task
 
 from flytekitplugins.wbmon.errors import ConfigError
 
 # of the metadata, what flytekit fills from arguments of the constructor
 _OF_CONSTRUCTOR = {"pod_template_name", "generates_deck", "is_eager"}
+# what a node has of its own: its settings are the config, and it is found by them
+_OF_NODE = {"task_config", "task_resolver"}
+# what `flytekit.Cache` says too
+_IN_CACHE = ("cache_version", "cache_serialize", "cache_ignore_input_vars")
 
 
 def constructor_arguments(
@@ -44,7 +48,7 @@ def constructor_arguments(
                 f"{name}=" + "".join(f"; did you mean {match}=?" for match in near)
             )
     described = {name: value for name, value in given.items() if name in sorted_in}
-    described |= _cached(described.pop("cache", False), called)
+    described |= _cached(described, called)
     if described["cache"]:
         own = described.get("cache_version")
         described["cache_version"] = f"{cache_version}-{own}" if own else cache_version
@@ -52,10 +56,25 @@ def constructor_arguments(
     return {"metadata": TaskMetadata(**described), **rest}
 
 
-def _cached(asked: Any, called: str) -> dict[str, Any]:
+def with_deck(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a task that shows its reports, unless its user says that it shows nothing.
+
+    Args:
+        given: The user's arguments.
+    """
+    # flytekit takes one of the two
+    enabled = {} if given.get("disable_deck") is not None else {"enable_deck": True}
+    return {**enabled, "deck_fields": (), **given}
+
+
+def _cached(described: Mapping[str, Any], called: str) -> dict[str, Any]:
     """`cache=` as the metadata has it; also flytekit's `Cache`, which older releases have not."""
+    asked = described.get("cache", False)
     if isinstance(asked, bool):
         return {"cache": asked}
+    twice = [name for name in _IN_CACHE if described.get(name)]
+    if twice:
+        raise ConfigError(f"{called} must have {', '.join(twice)} in its Cache, not beside it")
     if not hasattr(asked, "ignored_inputs") or asked.policies:
         raise ConfigError(
             f"cache of {called} must be True, False or a flytekit.Cache without policies, which "
@@ -71,7 +90,7 @@ def _cached(asked: Any, called: str) -> dict[str, Any]:
 
 @cache
 def _taken() -> frozenset[str]:
+    """What both `flytekit.task` and the constructors of its classes take."""
     constructors = [kind.__init__ for kind in PythonInstanceTask.__mro__]
-    return frozenset(
-        name for constructor in constructors for name in inspect.signature(constructor).parameters
-    ) - {"self", "args", "kwargs"}
+    names = {name for each in constructors for name in inspect.signature(each).parameters}
+    return frozenset(names & set(inspect.signature(task).parameters)) - _OF_NODE - {"kwargs"}

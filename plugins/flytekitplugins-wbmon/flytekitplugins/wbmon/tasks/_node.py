@@ -33,7 +33,7 @@ from flytekitplugins.wbmon.flyte.memory import (
     primary_container,
 )
 from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
-from flytekitplugins.wbmon.flyte.task_arguments import constructor_arguments
+from flytekitplugins.wbmon.flyte.task_arguments import constructor_arguments, with_deck
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
@@ -90,7 +90,7 @@ class Node(PythonInstanceTask[C], Generic[C]):
             name=name,
             task_config=config,
             interface=interface_of(self._typed_compute(config), documented=type(self).compute),
-            **{"enable_deck": True, "deck_fields": (), **arguments},
+            **with_deck(arguments),
         )
 
     compute: ClassVar[Any]

@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.main_module import found_as_its_function
 from flytekitplugins.wbmon.flyte.memory import request_memory
+from flytekitplugins.wbmon.flyte.task_arguments import with_deck
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.samples.rows import Sample
 from flytekitplugins.wbmon.monitor.scoring.report import (
@@ -152,7 +153,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
 
     _describe(score_data, predict, loaders, Scored if returns == "scored" else StructuredDataset)
     function = found_as_its_function(score_data)
-    return request_memory(task(function, **{"enable_deck": True, "deck_fields": (), **task_kwargs}))
+    return request_memory(task(function, **with_deck(task_kwargs)))
 
 
 def _check(predict: Callable[..., Any], loaders: Load, returns: str) -> None:
