@@ -151,11 +151,13 @@ def test_files_of_earlier_releases_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", RECORDS)
 def test_what_is_no_file_of_a_record_is_an_error(kind: type[RecordFile], tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none", "nosuch://a/b", 3):
+    for path in (tmp_path, tmp_path / "none", 3):
         with pytest.raises(DataError, match="must"):
             kind.load(path)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="must not hold keys"):
         kind.load("s3://key:secret@bucket/a")
+    with pytest.raises(ConfigError, match="no scheme 'nosuch'"):
+        kind.load("nosuch://a/b")
 
 
 def test_a_report_that_is_too_large_is_neither_written_nor_read(
