@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import DataError, WbmonError
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 from flytekitplugins.wbmon.storage.guard import without_secrets
@@ -19,7 +20,7 @@ MAX_FILE_BYTES = 2**28
 """Longest file of a record that is read: 256 MiB."""
 
 
-class RecordFile(ABC):
+class RecordFile(ByContent, ABC):
     """A record that is kept as one file; equal records have equal files."""
 
     __slots__ = ()
