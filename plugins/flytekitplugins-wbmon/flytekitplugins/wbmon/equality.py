@@ -41,6 +41,7 @@ def _content(value: Any) -> Hashable:
     if isinstance(value, (list, tuple)):
         return tuple(map(_content, value))
     if hasattr(value, "tolist"):
-        return (value.shape, _content(value.tolist()))
+        # of numpy: an array, or one number
+        return (value.shape, _content(value.tolist())) if value.shape else _content(value.tolist())
     # tuples take one object for equal to itself, as no two of `nan` are
     return math.nan if value != value else value  # noqa: PLR0124

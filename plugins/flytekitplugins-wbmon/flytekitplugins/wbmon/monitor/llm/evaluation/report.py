@@ -32,7 +32,7 @@ TAKEN_NAMES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(ByContent):
     """The response to one item.
 
     What `answer` returns may have None in any field: that is its default. Any other value of a
