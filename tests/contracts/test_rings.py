@@ -19,6 +19,7 @@ else:
 
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
 PURE = (
+    "equality",
     "errors",
     "arguments",
     "context",

@@ -50,6 +50,23 @@ def compiling(folder: Path, raw: str) -> Iterator[FlyteContext]:
         yield found
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("S3://bucket/reference", "'S3'; write s3://"),
+        ("s4://bucket/reference", "'s4'; write s3://"),
+        ("simplecache::s3://bucket/reference", "one URL, got simplecache::"),
+        ("/mnt/s3://bucket/reference", "at a URL that pods reach"),
+        ("local:///mnt/reference", "at a URL that pods reach"),
+    ],
+)
+def test_a_file_where_no_pod_can_read_it_is_refused_when_packaged(
+    url: str, words: str, tmp_path: Path
+) -> None:
+    with compiling(tmp_path, str(tmp_path)), pytest.raises(ConfigError, match=words):
+        literal_of(FlyteFile(url), Profile)
+
+
 @pytest.mark.parametrize("kind", RECORDS)
 def test_a_file_at_a_url_is_passed_on_unread_and_without_a_hash(kind: type) -> None:
     literal = literal_of(FlyteFile(NOWHERE), kind)

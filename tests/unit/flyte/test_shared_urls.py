@@ -85,6 +85,15 @@ def registered(entity: Any) -> Any:
         "local://state",
         "memory://state",
         "zip://a::/root/a.zip",
+        "simplecache::s3://b/x",
+        "/mnt/s3://b",
+        "rel/s3://b",
+        "simplecache::file:///mnt/x",
+        "S3://b/x",
+        "FILE:///mnt/x",
+        "s4://q",
+        " s3://b/x",
+        "memory://",
         Path("out/state"),
     ],
 )
@@ -95,7 +104,7 @@ def test_what_one_pod_has_is_refused(path: str | Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", None, BUCKET, "gs://b/x", "abfs://b@a/x", "file:///mnt/nfs/x", "simplecache::s3://b/x"],
+    ["", None, BUCKET, "gs://b/x", "abfs://b@a/x", "file:///mnt/nfs/x", "local:///mnt/a::s3://x"],
 )
 def test_what_all_pods_share_is_taken(url: str | None) -> None:
     require_shared("anything", {"state_uri": url})
@@ -108,6 +117,23 @@ def test_the_refusal_shows_no_password_and_what_to_write() -> None:
     with pytest.raises(ConfigError) as refused:
         require_shared("a", {"state_uri": "memory://me:hunter2@host/x"})
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("S3://bucket/x", "'S3'; write s3://"),
+        ("s4://bucket/x", "'s4'; write s3://"),
+        ("simplecache::s3://b/x", "is a chain of file systems, .* the last URL of it"),
+        ("/mnt/s3://b", "give a URL such as 's3://"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_cure_before_it_is_packaged(
+    url: str, cure: str
+) -> None:
+    for make in SETTINGS_OF_NODES.values():
+        with pytest.raises(ConfigError, match=rf"where all pods see it, got '{url}', .*{cure}"):
+            registered(make(url))
 
 
 @pytest.mark.parametrize("setting", SETTINGS_OF_NODES)

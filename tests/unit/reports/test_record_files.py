@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from flytekitplugins.wbmon import Decision, DriftReport, PerformanceReport, Profile, profile_data
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
+from flytekitplugins.wbmon.monitor.drift.series_report import WindowDrift
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import fit_loss_model
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.serialize import record_to_json
 from flytekitplugins.wbmon.storage import record_file
@@ -60,6 +66,77 @@ def test_every_record_comes_back_as_it_was(saved: dict[str, RecordFile]) -> None
         assert again.to_bytes() == record.to_bytes()
         if isinstance(record, Report):
             assert record_to_json(again) == record_to_json(record)
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """A record and the records that it is made of."""
+    if isinstance(value, ByContent):
+        yield value
+    if is_dataclass(value):
+        value = [getattr(value, field.name) for field in fields(value)]
+    for each in value.values() if isinstance(value, Mapping) else value:
+        if is_dataclass(each) or isinstance(each, Mapping | tuple | list):
+            yield from parts_of(each)
+
+
+def differing(part: Any) -> Iterator[Any]:
+    """Copies of a record, each with another value in one field."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, np.ndarray) and value.size:
+            other = value.copy()
+            other.flat[-1] += 1
+        else:
+            other = 0.5 if isinstance(value, float) and np.isnan(value) else "another"
+        changed = copy(part)
+        object.__setattr__(changed, field.name, other)
+        yield changed
+
+
+def test_a_record_and_its_parts_are_equal_to_what_was_saved_and_to_nothing_else(
+    saved: dict[str, RecordFile],
+) -> None:
+    met = set()
+    for path, record in saved.items():
+        loaded = type(record).load(path)
+        for part, again in zip(parts_of(record), parts_of(loaded), strict=True):
+            assert part == again
+            assert part != "another"
+            if type(part) not in met:
+                assert hash(part) == hash(again)
+                assert all(part != other for other in differing(part))
+            met.add(type(part))
+    assert {DriftReport, Profile, FeatureProfile, WindowDrift} <= met
+
+
+def test_no_part_of_a_record_is_compared_otherwise(saved: dict[str, RecordFile]) -> None:
+    def types_in(hint: Any) -> Iterator[type]:
+        if is_dataclass(hint):
+            yield hint  # type: ignore[misc]  # a class
+            hints: Iterable[Any] = get_type_hints(hint).values()
+        else:
+            hints = get_args(hint)
+        for each in hints:
+            yield from types_in(each)
+
+    # those of others are known only to type checkers
+    reports = [kind for kind in RECORDS if issubclass(kind, Report)]
+    kinds = {part for kind in reports for part in types_in(kind)}
+    kinds |= {type(part) for record in saved.values() for part in parts_of(record)}
+    assert len(kinds) > len(RECORDS)
+    assert all(kind.__eq__ is ByContent.__eq__ for kind in kinds)
+
+
+def test_undefined_numbers_are_the_same_whatever_made_them() -> None:
+    one, other = (
+        replace(profile_data(window()).features["x"], mean=undefined)
+        for undefined in (float("nan"), np.float64("nan"))
+    )
+    assert one == other
+    assert len({one, other}) == 1
+    assert one.weights is None
+    assert WeightSums(rows=1) == WeightSums(rows=1.0)
+    assert WeightSums(rows=1) != WeightSums(rows=float("nan"))
 
 
 SAVES_AGAIN = """
@@ -151,11 +228,13 @@ def test_files_of_earlier_releases_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", RECORDS)
 def test_what_is_no_file_of_a_record_is_an_error(kind: type[RecordFile], tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none", "nosuch://a/b", 3):
+    for path in (tmp_path, tmp_path / "none", 3):
         with pytest.raises(DataError, match="must"):
             kind.load(path)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="must not hold keys"):
         kind.load("s3://key:secret@bucket/a")
+    with pytest.raises(ConfigError, match="no scheme 'nosuch'"):
+        kind.load("nosuch://a/b")
 
 
 def test_a_report_that_is_too_large_is_neither_written_nor_read(

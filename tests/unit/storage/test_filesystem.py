@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ import pytest
 import s3fs
 from flytekit.configuration import DataConfig
 from flytekit.core.data_persistence import FileAccessProvider, get_fsspec_storage_options
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +26,10 @@ from flytekitplugins.wbmon import Profile, profile_data
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.parquet_writer import PartWriter
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, StorageError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.llm import CallLog, read_calls
 from flytekitplugins.wbmon.monitor.llm.calls.row import new_row
+from flytekitplugins.wbmon.serving import PredictionLogger
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, storage_options, write_file
 from support.environment import clean_environment
 from support.s3 import S3Server
@@ -215,9 +218,73 @@ def test_the_file_system_of_the_caller_is_used(tmp_path: Path) -> None:
     assert open_filesystem("memory://a", filesystem=files)[0] is files
 
 
-def test_a_protocol_that_nobody_speaks_is_a_setting_that_cannot_work() -> None:
-    with pytest.raises(ConfigError, match="got ftps3://bucket/a: Protocol not known: ftps3"):
-        open_filesystem("ftps3://key:secret@bucket/a?token=t")
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftps3://key:secret@bucket/a?token=t", "'ftps3'; write ftp:// or sftp://"),
+        ("S3://bucket/a", "'S3'; write s3://"),
+        ("FILE:///a", "'FILE'; write file://"),
+        (" s3://bucket/a", "' s3'; write s3://"),
+        ("s4://bucket/a", "'s4'; write s3://"),
+        ("://bucket/a", "''; install the package"),
+        ("SIMPLECACHE::s3://bucket/a", "'SIMPLECACHE'; write simplecache://"),
+        ("simplecache::S3://bucket/a", "'S3'; write s3://"),
+        ("s3://bucket/a::b", "'b'; "),
+        ("my disk://a", "begin a path with './'"),
+    ],
+)
+def test_a_scheme_that_nobody_speaks_is_refused_alike_by_all(
+    url: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    uses: list[Callable[[], object]] = [
+        lambda: open_filesystem(url),
+        lambda: profile_data(ROWS).save(url),
+        lambda: Profile.load(url),
+        lambda: open_source(url),
+        lambda: PartWriter(url, part_rows=10),
+        lambda: read_calls(url),
+        lambda: CallLog(url, "ask"),
+        lambda: PredictionLogger("api", url),
+        lambda: filesystem_of_task(url),
+    ]
+    for use in uses:
+        with pytest.raises(ConfigError) as refused:
+            use()
+        assert words in str(refused.value)
+        assert "secret" not in str(refused.value)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["s3://b", "rel/s3://b", "rel/S3://b", "a::b/s3://c", "rel/x::y"])
+def test_a_scheme_within_a_path_is_part_of_its_name(name: str, tmp_path: Path) -> None:
+    for place in (f"{tmp_path}/{name}", f"file://{tmp_path}/{name}", f"local://{tmp_path}/{name}"):
+        url = f"{place}/reference.profile"
+        profile_data(ROWS).save(url)
+        assert Profile.load(url).n_rows == 3
+        with PartWriter(f"{place}/data{len(place)}", part_rows=10) as writer:
+            writer.write(ROWS)
+        assert open_source(f"{place}/data{len(place)}").n_rows == 3
+        assert filesystem_of_task(url).exists(open_filesystem(url)[1])
+        CallLog(f"{place}/calls", "ask").close()
+    assert (tmp_path / name / "reference.profile").is_file()
+
+
+def test_a_file_system_that_a_program_has_registered_is_known() -> None:
+    with mock.patch.dict("fsspec.registry._registry", {"house": MemoryFileSystem}):
+        assert type(open_filesystem("house://a")[0].copy.__self__) is MemoryFileSystem
+
+
+def test_a_store_behind_a_chain_gets_no_keys_in_its_url() -> None:
+    for url in ("simplecache::s3://key:secret@b/a", "zip://a::s3://key:secret@b/a.zip"):
+        with pytest.raises(ConfigError, match="must not hold keys") as refused:
+            open_filesystem(url)
+        assert "secret" not in str(refused.value)
+
+
+def test_a_task_refuses_a_chain_for_which_flytekit_has_no_settings() -> None:
+    with pytest.raises(ConfigError, match="one URL, got simplecache::s3://b/a, which is a chain"):
+        filesystem_of_task("simplecache::s3://b/a")
 
 
 @pytest.mark.parametrize(

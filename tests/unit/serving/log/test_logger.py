@@ -562,7 +562,7 @@ def test_a_url_that_cannot_be_reached_costs_no_row(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = PredictionLogger(
-        "digits", "nosuchfs://bucket/log", sampling=ALL, spool=str(tmp_path / "spool")
+        "digits", "webhdfs://127.0.0.1:9/log", sampling=ALL, spool=str(tmp_path / "spool")
     )
     log.log_prediction(prediction=1.0)
     log.close(timeout=0.5)

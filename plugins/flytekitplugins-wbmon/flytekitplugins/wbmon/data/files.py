@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.storage.filesystem import is_local, open_filesystem
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.guard import without_secrets
+from flytekitplugins.wbmon.storage.location import local_path
 
 
 class DataFile(NamedTuple):
@@ -44,11 +45,11 @@ def list_files(location: str, filesystem: Any) -> list[DataFile]:
     Raises:
         DataError: If the location is empty or does not exist.
     """
-    path = location.removeprefix("file://")
-    if not path:
+    path = local_path(location)
+    if path == "":
         raise DataError("data must be a path, got an empty one, which would be the working folder")
     # local files are memory-mapped, which fsspec does not do
-    return _list_local(path) if is_local(location) else _list_remote(location, filesystem)
+    return _list_remote(location, filesystem) if path is None else _list_local(path)
 
 
 def _list_local(location: str) -> list[DataFile]:

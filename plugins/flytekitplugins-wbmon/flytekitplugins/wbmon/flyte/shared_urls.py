@@ -14,7 +14,9 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte import internals
+from flytekitplugins.wbmon.flyte.filesystem import CHAIN
 from flytekitplugins.wbmon.storage.guard import without_secrets
+from flytekitplugins.wbmon.storage.location import fault_of, is_chain, local_path, schemes_of
 
 _NOTED = "_wbmon_shared_urls"
 
@@ -30,19 +32,16 @@ def require_shared(owner: str, urls: Urls) -> None:
         urls: The paths or URLs.
 
     Raises:
-        ConfigError: If one is a path without a scheme, `file://` with a relative path, or in the
-            memory of one process.
+        ConfigError: If one is a path without a scheme, `file://` with a relative path, in the
+            memory of one process, a chain of file systems, or of a scheme that fsspec does not
+            know.
     """
     for name, url in urls.items():
-        text = os.fspath(url or "").strip()
-        if text and not _is_shared(text):
-            shown = without_secrets(text)
-            below = shown.rpartition("://")[2].lstrip("~./")
+        text = os.fspath(url or "")
+        if text and (fault := _fault_of(text)):
             raise ConfigError(
-                f"{owner} must have {name} where all pods see it, got {shown!r}, "
-                "which is on the disk or in the memory of one pod and is lost with it; give a URL "
-                f"such as 's3://bucket/{below}', or, if all pods mount the same disk, "
-                "'file://' with its absolute path"
+                f"{owner} must have {name} where all pods see it, got {without_secrets(text)!r}, "
+                f"{fault}"
             )
 
 
@@ -71,9 +70,18 @@ def _checked_config(
     return own_config(serialization)
 
 
-def _is_shared(url: str) -> bool:
-    # of a chain such as `simplecache::s3://…` the last is where the files are
-    protocol, is_url, path = url.rpartition("::")[2].partition("://")
-    if protocol in ("file", "local"):
-        return path.startswith("/")
-    return bool(is_url) and protocol != "memory"
+def _fault_of(url: str) -> str:
+    if fault := fault_of(url):
+        return f"but {fault}"
+    if is_chain(url):
+        return CHAIN
+    path = local_path(url)
+    is_own = not schemes_of(url) or (path is not None and not path.startswith("/"))
+    if not is_own and schemes_of(url) != ("memory",):
+        return ""
+    below = without_secrets(url).rpartition("://")[2].lstrip("~./")
+    return (
+        "which is on the disk or in the memory of one pod and is lost with it; give a URL such as "
+        f"'s3://bucket/{below}', or, if all pods mount the same disk, 'file://' with its absolute "
+        "path"
+    )

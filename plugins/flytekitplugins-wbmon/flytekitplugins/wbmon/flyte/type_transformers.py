@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flytekit import FlyteContext, FlyteContextManager
+from flytekit import FlyteContext
 from flytekit.core.type_engine import TypeEngine, TypeTransformer, TypeTransformerFailedError
 from flytekit.exceptions.system import FlyteDownloadDataException
 from flytekit.models.core.types import BlobType
@@ -21,7 +21,11 @@ from flytekit.models.types import LiteralType
 from flytekit.types.file import FlyteFile
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError
-from flytekitplugins.wbmon.flyte.filesystem import filesystem_of, filesystem_of_task
+from flytekitplugins.wbmon.flyte.filesystem import (
+    filesystem_of,
+    filesystem_of_task,
+    require_openable,
+)
 from flytekitplugins.wbmon.flyte.internals import HashedLiteral, is_packaging
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
@@ -41,6 +45,7 @@ from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentRe
 from flytekitplugins.wbmon.monitor.service.report import ServingReport
 from flytekitplugins.wbmon.monitor.service.slo_report import SLOReport
 from flytekitplugins.wbmon.storage.guard import refuse_keys_in
+from flytekitplugins.wbmon.storage.location import is_local
 from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
@@ -121,6 +126,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         url = _url_of(python_val)
         if url is not None:
             refuse_keys_in(url)
+            require_openable(url)
             return Literal(scalar=self._scalar(url))
         self._require_reachable(python_val)
         if isinstance(python_val, FlyteFile):
@@ -170,7 +176,10 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         return render() if render else f"<p>{type(python_val).__name__}</p>"
 
     def _require_reachable(self, value: Any) -> None:
-        if _url_of(value) is None and is_packaging():
+        url = _url_of(value)
+        if url is not None:
+            require_openable(url)
+        elif is_packaging():
             name = self._record.__name__
             raise ConfigError(
                 f"a {name} that is packaged as an input must be at a URL that pods reach, got "
@@ -194,8 +203,7 @@ def _url_of(value: Any) -> str | None:
         return None
     # `path` is a local copy once it was downloaded
     place = os.fspath(value.remote_source or value.path)
-    access = FlyteContextManager.current_context().file_access
-    return place if access.is_remote(place) else None
+    return None if is_local(place) else place
 
 
 def _shown(value: Any) -> str:

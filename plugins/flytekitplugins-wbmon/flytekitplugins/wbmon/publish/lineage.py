@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.storage.location import schemes_of
 from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
@@ -147,4 +148,4 @@ def _address(value: Any) -> tuple[str, str] | None:
 
 
 def _url(uri: str) -> str:
-    return uri if "://" in uri else Path(uri).resolve().as_uri()
+    return uri if schemes_of(uri) else Path(uri).resolve().as_uri()

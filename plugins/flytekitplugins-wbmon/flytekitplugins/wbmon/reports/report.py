@@ -111,15 +111,3 @@ class Report(RecordFile):
         package = type(self).__module__.rpartition(".")[0]
         html: str = import_module(f"{package}.page").page_of(self)
         return html
-
-
-class Record:
-    """Base of records that are not reports but can be converted to plain data."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python containers and numbers."""
-        from flytekitplugins.wbmon.reports.serialize import record_to_dict
-
-        return record_to_dict(self)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.storage.guard import require_known
+from flytekitplugins.wbmon.storage.location import schemes_of
 from flytekitplugins.wbmon.storage.room import absolute_path
 
 
@@ -28,10 +30,14 @@ def store_url(given: str | None, identity: TaskIdentity) -> str:
     Returns:
         `given` if it is set. Otherwise the task's raw output prefix in a pod, because the disk of a
         pod is deleted with it, and an empty text outside a pod, where data can stay on the disk.
+
+    Raises:
+        ConfigError: If it is a URL of a scheme that fsspec does not know.
     """
     if given is not None:
+        require_known(given)
         # an URL stays as it is
-        is_path = bool(given) and "://" not in given and "::" not in given
+        is_path = bool(given) and not schemes_of(given)
         return str(absolute_path(given) if is_path else given).rstrip("/")
     if identity.is_local:
         return ""

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.storage.guard import (
     opening,
     refuse_keys_in,
 )
+from flytekitplugins.wbmon.storage.location import is_local, schemes_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -44,7 +45,7 @@ def open_filesystem(
 
     Args:
         url: A local path (relative, absolute or with `~`; all other characters are literal), or any
-            URL that fsspec supports.
+            URL that fsspec supports: a text that begins with a scheme, in small letters, and `://`.
         filesystem: A file system with settings of the caller's, used in place of a new one. Whether
             it suits the URL is not checked.
 
@@ -93,11 +94,6 @@ def move_file(filesystem: AbstractFileSystem, path: str, target: str) -> None:
         filesystem.mv(path, target)
 
 
-def is_local(url: str) -> bool:
-    """Whether a URL is a path on this disk."""
-    return "://" not in url or url.startswith(("file://", "local://"))
-
-
 def storage_options(protocol: str) -> dict[str, Any]:
     """The settings in flytekit's variables, as arguments of the fsspec file system."""
     if protocol in _S3:
@@ -114,10 +110,9 @@ def _connect(url: str) -> tuple[AbstractFileSystem, str]:
         # not `url_to_fs`, which takes "::" in a file name for a chain of file systems
         files = fsspec.filesystem("file", auto_mkdir=True)
         return files, str(files._strip_protocol(url))  # noqa: SLF001 - fsspec has no public name
-    protocols = [part.partition("://")[0] for part in url.split("::")]
+    schemes = schemes_of(url)
     found: tuple[AbstractFileSystem, str] = fsspec.url_to_fs(
-        url,
-        **{protocol: options for protocol in protocols if (options := storage_options(protocol))},
+        url, **{scheme: options for scheme in schemes if (options := storage_options(scheme))}
     )
     return found
 

@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.errors import (
     StorageError,
     WbmonError,
 )
+from flytekitplugins.wbmon.storage.location import fault_of, schemes_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -150,7 +151,8 @@ def opening(url: str) -> Iterator[None]:
         MissingExtraError: If the package that speaks the protocol is not installed.
         StorageError: If the store cannot be opened.
     """
-    shown, protocol = without_secrets(url), url.partition("://")[0]
+    require_known(url)
+    shown, protocol = without_secrets(url), _store_of(url)
     try:
         yield
     except WbmonError:
@@ -169,13 +171,27 @@ def opening(url: str) -> Iterator[None]:
         raise _storage_error(error, shown, protocol, "") from _shareable(error)
 
 
+def require_known(location: str) -> None:
+    """Check that a location is a path, or a URL with a scheme that fsspec knows.
+
+    Raises:
+        ConfigError: If fsspec does not know the scheme; whether its package is installed is found
+            only when the file system is made.
+    """
+    if fault := fault_of(location):
+        raise ConfigError(
+            "a place must be a path or a URL that fsspec can open, got "
+            f"{without_secrets(location)}: {fault}"
+        )
+
+
 def refuse_keys_in(url: str) -> None:
     """Refuse keys where an object store takes the name of a bucket, and would tell it to others.
 
     Raises:
         ConfigError: If there are any.
     """
-    protocol, _, rest = url.partition("://")
+    protocol, rest = _store_of(url), url.rpartition("::")[2].partition("://")[2]
     if protocol in OBJECT_STORES and ":" in rest.partition("/")[0].rpartition("@")[0]:
         package = _PACKAGES.get(protocol, "")
         raise ConfigError(
@@ -190,6 +206,11 @@ def without_secrets(text: str) -> str:
     bare = re.sub(r"(\w+://)[^/\s@:'\"]*:(?!\d+(?:[/?#\s]|$))[^\s'\"]*@", r"\1", text)
     bare = re.sub(r"(\w+://)[^/\s@'\"]*@", r"\1", bare)
     return re.sub(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*", r"\1", bare)
+
+
+def _store_of(url: str) -> str:
+    """The scheme of the store, which is the last of a chain."""
+    return schemes_of(url)[-1] if schemes_of(url) else "file"
 
 
 @contextmanager
@@ -256,7 +277,7 @@ def _place(filesystem: AbstractFileSystem, args: tuple[Any, ...]) -> str:
     if not args:
         return "/".join(protocols(filesystem)[:1])
     path = str(args[0])
-    is_whole = is_disk(filesystem) or "://" in path
+    is_whole = is_disk(filesystem) or bool(schemes_of(path))
     return without_secrets(path if is_whole else filesystem.unstrip_protocol(path))
 
 

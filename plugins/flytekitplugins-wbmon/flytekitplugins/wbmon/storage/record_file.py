@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
+from flytekitplugins.wbmon.equality import ByContent
+from flytekitplugins.wbmon.errors import DataError, WbmonError
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 from flytekitplugins.wbmon.storage.guard import without_secrets
 
@@ -19,7 +20,7 @@ MAX_FILE_BYTES = 2**28
 """Longest file of a record that is read: 256 MiB."""
 
 
-class RecordFile(ABC):
+class RecordFile(ByContent, ABC):
     """A record that is kept as one file; equal records have equal files."""
 
     __slots__ = ()
@@ -35,7 +36,8 @@ class RecordFile(ABC):
             path: The file; any path or fsspec URL.
 
         Raises:
-            ConfigError: If the URL must not be used as it is, such as one that holds keys.
+            ConfigError: If the URL cannot be used, such as one that holds keys, or one of a scheme
+                that fsspec does not know.
             DataError: If no file can have the path (a folder does, or a file where it has a
                 folder), or the record does not fit in 256 MiB.
             StorageError: If the file cannot be written.
@@ -49,10 +51,10 @@ class RecordFile(ABC):
         A file that anyone may have written is safe to load: nothing in it is executed.
 
         Raises:
-            ConfigError: If the URL must not be used as it is, such as one that holds keys.
+            ConfigError: If the URL cannot be used, such as one that holds keys, or one of a scheme
+                that fsspec does not know.
             DataError: If the file does not exist, is of another record, is longer than 256 MiB, is
-                damaged, was written by a newer version of this package, or lies at a URL of a
-                protocol that fsspec does not know.
+                damaged, or was written by a newer version of this package.
             StorageError: If the file cannot be read.
         """
         return cls.load_from(path)
@@ -110,7 +112,7 @@ def write_record(path: str | PathLike[str], content: bytes, *, record: str) -> N
         record: What it is, with its article, in error messages.
 
     Raises:
-        ConfigError: If the URL must not be used as it is, such as one that holds keys.
+        ConfigError: If the URL cannot be used.
         DataError: If no file can have the path: a folder does, or a file where it has a folder.
         StorageError: If the file cannot be written.
     """
@@ -146,20 +148,14 @@ def read_record(
         filesystem: A file system with settings of the caller's.
 
     Raises:
-        ConfigError: If the URL must not be used as it is, such as one that holds keys.
-        DataError: If the file does not exist, is longer, or lies at a URL of a protocol that fsspec
-            does not know.
+        ConfigError: If the URL cannot be used.
+        DataError: If the file does not exist, cannot be a file, or is longer.
         StorageError: If the file cannot be read.
     """
     shown = shown_path(path, record)
     try:
         opened = open_filesystem(path, filesystem=filesystem)
         content = _read(*opened, most, f"{record} must be a file, {shown!r} is")
-    except ConfigError as error:
-        # fsspec says so of a protocol that it does not know; what else is wrong is a setting
-        if isinstance(error.__cause__, ValueError):
-            raise DataError(str(error)) from error
-        raise
     except WbmonError:
         raise
     # a path that no disk can have is a ValueError; some stores stumble over theirs

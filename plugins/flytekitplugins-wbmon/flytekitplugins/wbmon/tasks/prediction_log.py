@@ -15,7 +15,8 @@ from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.prediction_log.schema import SOURCES, day_folder
-from flytekitplugins.wbmon.storage.filesystem import is_local, open_filesystem
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+from flytekitplugins.wbmon.storage.location import is_local
 from flytekitplugins.wbmon.tasks._node import Node
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.arguments import listed, real_number
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.rule_values import rule_value
 from flytekitplugins.wbmon.names import listed_names, quoted_name
@@ -43,7 +44,7 @@ KINDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertRule:
+class AlertRule(ByContent):
     """One condition on one metric.
 
     Exactly one condition is given: `below`, `above`, `drop`, `worse_than_baseline`, `beyond_sd` or
@@ -199,7 +200,7 @@ class PageBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(ByContent):
     """The result of one rule in one window.
 
     Attributes:
@@ -235,7 +236,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleState:
+class RuleState(ByContent):
     """The state of a rule that is kept from window to window.
 
     Attributes:
@@ -267,7 +268,7 @@ class RuleState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertState:
+class AlertState(ByContent):
     """States of all rules of a monitor.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertState, Phase, Severity
 
 NotificationKind = Literal["firing", "reminder", "resolved", "withdrawn"]
@@ -49,7 +50,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSummary:
+class WindowSummary(ByContent):
     """Summary of a window, kept for comparison with later windows and for the index page.
 
     Attributes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flytekitplugins.wbmon.equality import ByContent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastOutlier:
+class PastOutlier(ByContent):
     """A past window that would itself be found against the other past windows.
 
     It makes distances between past windows look larger than they are, so that drift is missed.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.names import quoted_name
@@ -52,7 +53,7 @@ DISTANCES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(ByContent):
     """One statistical test of one feature; all checks of a run are corrected as one family.
 
     Attributes:
@@ -103,7 +104,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bin:
+class Bin(ByContent):
     """One bar of the picture: shares of rows in a range of values or in a category, in [0, 1]."""
 
     label: str
@@ -112,7 +113,7 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
+class Shift(ByContent):
     """An estimate with its confidence interval, at the rule's alpha."""
 
     value: float
@@ -121,7 +122,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureDrift:
+class FeatureDrift(ByContent):
     """The results for one feature.
 
     `statistic`, `p_value`, `q_value` and `effect_size` are those of the distribution check;

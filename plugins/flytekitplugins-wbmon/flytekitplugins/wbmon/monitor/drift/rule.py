@@ -9,12 +9,13 @@ from typing import Any
 
 from flytekitplugins.wbmon.arguments import listed_columns, require_whole
 from flytekitplugins.wbmon.data.kind import declarations
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import quoted_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftRule:
+class DriftRule(ByContent):
     """When a feature counts as drifted: the change is significant AND large enough to matter.
 
     Attributes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.monitor.drift.report import DISTANCES, DriftReport
 from flytekitplugins.wbmon.names import window_name
 from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
@@ -24,7 +25,7 @@ _OF_WINDOWS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowDrift:
+class WindowDrift(ByContent):
     """One window of a series: rows of a span of time, of a segment, or of both.
 
     Attributes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flytekitplugins.wbmon.equality import ByContent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReliabilityBin:
+class ReliabilityBin(ByContent):
     """One bin of a reliability diagram: mean score and share of positive labels of its rows."""
 
     score: float
@@ -17,7 +19,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class Calibration(ByContent):
     """Calibration: whether predicted probabilities agree with observed frequencies.
 
     Attributes:

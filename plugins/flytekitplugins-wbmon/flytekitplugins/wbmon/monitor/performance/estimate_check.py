@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from flytekitplugins.wbmon.equality import ByContent
+
 _ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EstimateCheck:
+class EstimateCheck(ByContent):
     """A metric estimated without labels, compared with its value measured later from labels.
 
     Attributes:

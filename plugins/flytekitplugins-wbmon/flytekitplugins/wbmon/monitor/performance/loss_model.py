@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LossModel(RecordFile):
     """What `fit_loss_model` learned from labelled rows; `estimate_loss` applies it to a window.
 

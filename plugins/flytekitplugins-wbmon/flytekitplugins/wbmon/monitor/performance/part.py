@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
@@ -18,7 +19,7 @@ _FEWEST = 30  # labelled rows of a part of which it is told that it has no predi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Metric(ByContent):
     """One measured quantity with its confidence interval.
 
     Attributes:
@@ -73,7 +74,7 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(ByContent):
     """A segment of the window, measured separately.
 
     Attributes:

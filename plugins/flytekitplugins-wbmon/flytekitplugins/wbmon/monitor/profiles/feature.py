@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from flytekitplugins.wbmon.data.kind import Kind
+from flytekitplugins.wbmon.equality import ByContent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ UNSEEN_LIMIT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightSums:
+class WeightSums(ByContent):
     """Sums of row weights; they equal counts if every weight is 1.
 
     Attributes:
@@ -42,7 +43,7 @@ class WeightSums:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureProfile:
+class FeatureProfile(ByContent):
     """The profile of one column of one window.
 
     Attributes:

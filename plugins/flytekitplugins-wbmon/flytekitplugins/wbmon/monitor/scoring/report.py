@@ -10,6 +10,7 @@ from typing import ClassVar
 from flytekitplugins.wbmon.arguments import (
     listed_columns,
 )
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.scoring.slo import SLOResult
 from flytekitplugins.wbmon.names import listed_names, shown_name
@@ -47,7 +48,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confidence:
+class Confidence(ByContent):
     """Distribution of the confidence of a model, the largest class probability of each row.
 
     Attributes:
@@ -91,7 +92,7 @@ class Confidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedClasses:
+class PredictedClasses(ByContent):
     """Distribution of the predicted classes.
 
     Attributes:

@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.arguments import (
     real_number,
     require_objective_name,
 )
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 
@@ -21,7 +22,7 @@ _NOT_SCORED = "nothing was scored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SLO:
+class SLO(ByContent):
     """A service level objective: an upper limit for a percentile of a latency metric.
 
     A row that could not be scored was not fast: the share of failed rows counts among the slowest,
@@ -66,7 +67,7 @@ def _percentile_meant(percentile: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SLOResult:
+class SLOResult(ByContent):
     """An objective, the observed value and the verdict.
 
     Without a scored row they are `nan` and `no_data`; infinite and `fail` if more rows failed than

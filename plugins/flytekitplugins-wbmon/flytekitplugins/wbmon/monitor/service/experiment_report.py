@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.repeated_looks import Looks
@@ -19,7 +20,7 @@ ExperimentVerdict = Literal["better", "worse", "no_difference", "insufficient", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VariantOutcome:
+class VariantOutcome(ByContent):
     """The outcome of one variant.
 
     Attributes:

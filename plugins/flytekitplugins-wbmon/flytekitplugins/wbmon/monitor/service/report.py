@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -21,7 +22,7 @@ _LATENCY_PARTS = (*(f"p{level}" for level in LATENCY_LEVELS), "mean", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class Traffic(ByContent):
     """Traffic of one group; counts cover all requests, not only the sampled ones.
 
     Attributes:
@@ -87,7 +88,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServingConfidence:
+class ServingConfidence(ByContent):
     """Confidence of the model and diversity of its answers, from weighted sampled rows.
 
     Attributes:

@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.arguments import (
     require_objective_name,
     require_whole,
 )
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -24,7 +25,7 @@ ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSLO:
+class ServingSLO(ByContent):
     """A service level objective: the share of requests that must be good.
 
     A request is good if it did not fail and, if a limit is given, was not slower. A failed request
@@ -107,7 +108,7 @@ def _share_meant(objective: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSLOResult:
+class ServingSLOResult(ByContent):
     """The result of one objective.
 
     Attributes:

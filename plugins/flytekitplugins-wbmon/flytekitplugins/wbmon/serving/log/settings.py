@@ -10,6 +10,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.privacy.patterns import Redactor, require_redactor
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.thread import Sink
+from flytekitplugins.wbmon.storage.guard import require_known
 from flytekitplugins.wbmon.storage.segments.layout import require_instance, require_service
 
 _POSITIVE = (
@@ -24,7 +25,8 @@ class LogSettings:
     """The arguments of a `PredictionLogger`, which documents them, under the same names.
 
     Raises:
-        ConfigError: If the service is not a valid folder name, a number is not positive, the
+        ConfigError: If the service is not a valid folder name, the destination is a URL of a scheme
+            that fsspec does not know, a number is not positive, the
             redactor is none, or columns cannot be hashed.
     """
 
@@ -49,6 +51,8 @@ class LogSettings:
 
     def __post_init__(self) -> None:
         require_service(self.service)
+        # what sends the log would find it in a thread, when nobody can be told
+        require_known(self.destination)
         require_redactor(self.redactor)
         for name in _POSITIVE:
             real_number(name, getattr(self, name), above=0)

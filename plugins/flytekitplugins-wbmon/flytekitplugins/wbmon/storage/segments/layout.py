@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.storage.location import local_path
 
 SUFFIX = ".jsonl"
 
@@ -97,6 +98,5 @@ def _plain(name: str) -> str:
 
 def local_root(destination: str) -> Path | None:
     """The local folder of a destination; None if the destination is a URL of another store."""
-    if destination.startswith("file://"):
-        return Path(destination.removeprefix("file://"))
-    return None if "://" in destination else Path(destination)
+    path = local_path(destination)
+    return None if path is None else Path(path)

@@ -29,6 +29,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
 from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.monitor.prediction_log.soundness import unsound
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, require_redactor
+from flytekitplugins.wbmon.storage.guard import require_known
 from flytekitplugins.wbmon.storage.lifetime import close_with_child, follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 from flytekitplugins.wbmon.storage.segments.layout import (
@@ -75,8 +76,8 @@ class CallLog:
         n_failed: Rows that it could not write.
 
     Raises:
-        ConfigError: If the service cannot be a folder, a number is not positive, or the redactor
-            is none.
+        ConfigError: If the service cannot be a folder, the destination is a URL of a scheme that
+            fsspec does not know, a number is not positive, or the redactor is none.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
@@ -97,6 +98,8 @@ class CallLog:
         real_number("segment_bytes", segment_bytes, above=0)
         real_number("segment_age", segment_age, above=0)
         require_redactor(redactor)
+        if filesystem is None:
+            require_known(str(destination))
         self.destination = str(destination)
         self.service = service
         self.redactor = redactor

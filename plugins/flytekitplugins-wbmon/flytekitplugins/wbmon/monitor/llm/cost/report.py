@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
@@ -24,7 +25,7 @@ PERIODS = ("day", "week", "month")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(ByContent):
     """A spending limit for a period.
 
     Attributes:
@@ -62,7 +63,7 @@ _ACTIONS = ("alert", "fail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetStatus:
+class BudgetStatus(ByContent):
     """A budget, the spending so far, and the forecast for the end of the period.
 
     Attributes:
@@ -122,7 +123,7 @@ class BudgetStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(ByContent):
     """Totals of a group of calls; estimates if the log is a sample.
 
     Attributes:
@@ -180,7 +181,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSpend:
+class WindowSpend(ByContent):
     """What one window counted of a day, or several windows that are long past.
 
     Attributes:
@@ -201,7 +202,7 @@ class WindowSpend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DaySpend:
+class DaySpend(ByContent):
     """Cost of one day, kept for budgets of longer periods.
 
     Attributes:

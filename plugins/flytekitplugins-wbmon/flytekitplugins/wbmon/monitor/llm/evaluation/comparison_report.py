@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.stats.repeated_looks import Looks
 
 ComparisonVerdict = Literal["ship", "hold", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairedComparison:
+class PairedComparison(ByContent):
     """A candidate against a baseline on the same items.
 
     Attributes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
     ComparisonVerdict,
     PairedComparison,
@@ -31,7 +32,7 @@ TAKEN_NAMES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(ByContent):
     """The response to one item.
 
     What `answer` returns may have None in any field: that is its default. Any other value of a
@@ -76,7 +77,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreSummary:
+class ScoreSummary(ByContent):
     """One scorer's values over the items of a variant.
 
     Attributes:
@@ -109,7 +110,7 @@ class ScoreSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VariantResult:
+class VariantResult(ByContent):
     """The scores, cost and latency of one variant over all items.
 
     Attributes:
@@ -252,7 +253,7 @@ def nothing_answered(results: Sequence[VariantResult]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatedItem:
+class EvaluatedItem(ByContent):
     """The answer of one variant to one item in one repeat, for inspection."""
 
     item_id: str

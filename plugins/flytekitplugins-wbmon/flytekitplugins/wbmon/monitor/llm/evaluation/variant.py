@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+class Variant(ByContent):
     """One candidate of an evaluation: a prompt, a model, and the parameters of the request.
 
     Attributes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -22,7 +23,7 @@ FEWEST_RATED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackRate:
+class FeedbackRate(ByContent):
     """The share of positive ratings in a group of answers.
 
     Attributes:
@@ -76,7 +77,7 @@ class FeedbackRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastRate:
+class PastRate(ByContent):
     """The ratings of a past window, or of several.
 
     Attributes:
@@ -89,7 +90,7 @@ class PastRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
+class Issue(ByContent):
     """A recurring complaint.
 
     Attributes:
@@ -108,7 +109,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowRated:
+class LowRated(ByContent):
     """An answer that was not liked, for the next evaluation."""
 
     request_id: str

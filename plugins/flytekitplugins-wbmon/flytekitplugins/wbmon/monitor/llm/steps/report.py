@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
+from flytekitplugins.wbmon.equality import ByContent
 from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -52,7 +53,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepSummary:
+class StepSummary(ByContent):
     """Summary of one step over all traces.
 
     Attributes:
