@@ -71,6 +71,11 @@ query ClientIDMapping($clientID: ID!) { clientIDMapping(clientID: $clientID) { s
 _ARTIFACT = """
 query ArtifactByID($id: ID!) { artifact(id: $id) { id state digest } }
 """
+_ARTIFACT_BY_NAME = """
+query ArtifactByName($entity: String!, $project: String!, $name: String!) {
+  project(name: $project, entityName: $entity) { artifact(name: $name) { id } }
+}
+"""
 _ROWS = """
 query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,
     $maxStep: Int64!, $pageSize: Int!) {
@@ -305,6 +310,11 @@ class WandbApi:
             return False
         found = optional_object(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
+
+    def ask_for_artifact(self, entity: str, project: str, name: str) -> None:
+        """Ask for an artifact, only to see whether W&B answers; raises as `find_run` does."""
+        names = {"entity": entity, "project": project, "name": name}
+        self._ask("ArtifactByName", _ARTIFACT_BY_NAME, names)
 
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
         """End the run with an exit code, even if it has ended; raises as `find_run` does."""
