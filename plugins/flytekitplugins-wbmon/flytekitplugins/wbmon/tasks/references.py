@@ -82,8 +82,8 @@ class LoadReference(Node[LoadSettings]):
     cached; nodes that get the record can, as its content has a hash.
 
     With `wandb_artifact` an alias in W&B decides. What the artifact gives is saved as a version in
-    the folder, and is the reference while W&B is away: refused connections, no answer in time,
-    statuses 408, 429 and 5xx. The log and the Deck say so.
+    the folder, and is the reference while W&B is away: no answer in time, or none of W&B's, or one
+    of status 408, 429 or 5xx. The log and the Deck say so.
 
     Args:
         name: The task's name.

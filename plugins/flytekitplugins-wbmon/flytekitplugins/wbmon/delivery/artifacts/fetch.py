@@ -1,8 +1,8 @@
 """The record in an artifact of W&B, or why there is none: W&B is away, or says no.
 
 What wandb raises does not tell the two apart in all releases. So W&B is asked by a request of our
-own too, before wandb and again after it failed: it is away if nobody answers in time, or with a
-status that may pass.
+own too, before wandb and again after it failed: it is away if nobody answers in time, or what
+answers is not W&B, or has a status that may pass.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,8 +20,12 @@ from typing import Any, Generic, TypeVar
 
 from flytekitplugins.wbmon.delivery.artifacts.fetch_process import ANSWER, FILES
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.runs.api import ServerRefusedError, WandbApi
-from flytekitplugins.wbmon.delivery.runs.transport import StatusError, UnreachableError
+from flytekitplugins.wbmon.delivery.runs.api import (
+    QueryRefusedError,
+    ServerRefusedError,
+    WandbApi,
+)
+from flytekitplugins.wbmon.delivery.runs.transport import StatusError
 from flytekitplugins.wbmon.delivery.runs.wandb_child import run_child, server_variables
 from flytekitplugins.wbmon.errors import DataError, PublishError
 from flytekitplugins.wbmon.names import on_one_line, shown_name
@@ -39,7 +42,7 @@ _SHOWN = 300
 
 
 class AwayError(PublishError):
-    """W&B does not answer, not in time, or only with errors that may pass."""
+    """W&B does not answer, not in time, or with an error that may pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +105,19 @@ def fetch_record(
 
 
 def _require_answer(api: WandbApi, artifact: str) -> None:
-    entity, project, name = re.split("/", artifact)
+    entity, project, name = artifact.split("/")
     try:
         api.ask_for_artifact(entity, project, name)
-    except UnreachableError as error:
-        raise AwayError(str(error)) from error
-    except StatusError as error:
-        if error.status in _PASSING or error.status >= _SERVER_FAULT:
-            raise AwayError(str(error)) from error
-        raise
+    except QueryRefusedError:
+        return  # it answers; wandb may ask otherwise, or says what is wrong
     except ServerRefusedError:
         raise
-    except PublishError:
-        # it answers; what is wrong with the answer is for wandb to say, which may ask otherwise
-        return
+    except StatusError as error:
+        if error.status not in _PASSING and error.status < _SERVER_FAULT:
+            raise
+        raise AwayError(str(error)) from error
+    except PublishError as error:
+        raise AwayError(str(error)) from error
 
 
 def _own_folder() -> tempfile.TemporaryDirectory[str]:

@@ -125,6 +125,10 @@ class KeyRefusedError(ServerRefusedError):
     """The server rejects the key itself, whatever it is asked."""
 
 
+class QueryRefusedError(PublishError):
+    """The server understands the request and answers with an error."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTarget:
     """Entity, project and id of a run."""
@@ -333,7 +337,7 @@ class WandbApi:
         if not isinstance(content, dict):
             raise misunderstood(operation, "an object", content)
         if content.get("errors"):  # GraphQL reports errors with status 200
-            raise PublishError(f"W&B refused {operation}: {error_message(content['errors'])}")
+            raise QueryRefusedError(f"W&B refused {operation}: {error_message(content['errors'])}")
         data = content.get("data")
         if not data or not isinstance(data, dict):
             raise misunderstood(f"`data` of {operation}", "an object", data)
