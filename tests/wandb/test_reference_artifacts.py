@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -27,15 +28,18 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.delivery.artifacts import fetch
 from flytekitplugins.wbmon.delivery.artifacts.fetch import AwayError, fetch_record
+from flytekitplugins.wbmon.delivery.artifacts.fetch_process import ANSWER, FILES
 from flytekitplugins.wbmon.delivery.artifacts.name import alias_of
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.api import ServerRefusedError
 from flytekitplugins.wbmon.errors import DataError, PublishError
+from support import wandb_backend
 from support.examples import performance_report
 from support.in_process import execute, pod_context
 from support.place import EXECUTION
 from support.waiting import wait_until
 from support.wandb_faults import STORAGE, Fault
+from support.wandb_records import RefusedError
 from support.wandb_server import KEY, WandbServer
 
 pytestmark = pytest.mark.slow
@@ -238,6 +242,23 @@ def test_a_server_that_went_away_meanwhile_is_away(
     monkeypatch.setattr(fetch, "run_child", run)
     with pytest.raises(AwayError, match="502"):
         fetching(server, "payments-profile:production")
+
+
+def test_a_server_that_does_not_know_our_question_may_know_that_of_wandb(
+    server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RefusedError('Cannot query field "artifact" on type "Project".')
+
+    def run(_: str, folder: str, *__: str, **___: Any) -> int:
+        place = Path(folder, FILES)
+        profile(5).save(place / "x")
+        Path(folder, ANSWER).write_text(json.dumps({"version": "v7", "file": "x"}))
+        return 0
+
+    monkeypatch.setitem(wandb_backend._OPERATIONS, "ArtifactByName", refuse)
+    monkeypatch.setattr(fetch, "run_child", run)
+    assert fetching(server, "payments-profile:production").n_rows == 5
 
 
 def test_a_process_that_dies_is_told_as_what_it_is(
