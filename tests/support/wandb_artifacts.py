@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from support.wandb_records import (
     LAST_PAGE,
@@ -36,10 +36,7 @@ def create_artifact(memory: Memory, variables: Json) -> Json:
             description=given.get("description"),
         )
         memory.artifacts.append(artifact)
-    for alias in [item["alias"] for item in given.get("aliases") or []]:
-        for version in [*versions, artifact]:  # an alias names one version
-            version.aliases = [kept for kept in version.aliases if kept != alias]
-        artifact.aliases.append(alias)
+    _point(memory, artifact, given.get("aliases") or ())
     if given.get("clientID"):
         memory.clients[given["clientID"]] = artifact.id
     committed = [version for version in versions if version.committed]
@@ -85,8 +82,15 @@ def commit_artifact(memory: Memory, variables: Json) -> Json:
     return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": artifact.digest}}}
 
 
-def update_artifact(_memory: Memory, variables: Json) -> Json:
-    return {"updateArtifact": {"artifact": {"id": variables.get("artifactID")}}}
+def update_artifact(memory: Memory, variables: Json) -> Json:
+    given = variables.get("input") or variables
+    return {"updateArtifact": {"artifact": _artifact_node(memory.artifact(given["artifactID"]))}}
+
+
+def add_aliases(memory: Memory, variables: Json) -> Json:
+    given = variables["input"]
+    _point(memory, memory.artifact(given["artifactID"]), given["aliases"])
+    return {"addAliases": {"success": True}}
 
 
 def use_artifact(memory: Memory, variables: Json) -> Json:
@@ -128,6 +132,25 @@ def artifact_by_name(memory: Memory, variables: Json) -> Json:
     return {"project": {"artifactCollectionMembership": membership}}
 
 
+def plain_artifact_by_name(memory: Memory, variables: Json) -> Json:
+    """As clients before wandb 0.24 ask a server that does not say that it knows memberships."""
+    found = memory.find_artifact(variables["project"], variables["name"])
+    return {"project": {"artifact": None if found is None else _artifact_node(found)}}
+
+
+def membership_file_urls(memory: Memory, variables: Json) -> Json:
+    name = f"{variables['collection']}:{variables['alias']}"
+    found = memory.find_artifact(variables["project"], name)
+    if found is None:
+        return {"project": {"artifactCollection": None}}
+    membership = {"artifactMembership": {"files": _file_urls(memory, found)}}
+    return {"project": {"artifactCollection": {"__typename": "ArtifactSequence", **membership}}}
+
+
+def artifact_file_urls(memory: Memory, variables: Json) -> Json:
+    return {"artifact": {"files": _file_urls(memory, memory.artifact(variables["id"]))}}
+
+
 def artifact_manifest(memory: Memory, variables: Json) -> Json:
     artifact_id = variables.get("id") or variables.get("artifactID")
     manifest = _manifest_node(memory, str(artifact_id))
@@ -143,6 +166,30 @@ def run_artifacts(memory: Memory, variables: Json) -> Json:
     edges = [{"node": node, "cursor": node["id"]} for node in found]
     artifacts = {"totalCount": len(edges), "pageInfo": LAST_PAGE, "edges": edges}
     return {"project": {"run": {"artifacts": artifacts}}}
+
+
+def _point(memory: Memory, artifact: ServedArtifact, aliases: Iterable[Json]) -> None:
+    """Point aliases at a version; an alias names one version of an artifact."""
+    for alias in [item["alias"] for item in aliases]:
+        for other in memory.artifacts:
+            if (other.project, other.name) == (artifact.project, artifact.name):
+                other.aliases = [kept for kept in other.aliases if kept != alias]
+        artifact.aliases.append(alias)
+
+
+def _file_urls(memory: Memory, artifact: ServedArtifact) -> Json:
+    """Where the content of each file is; no key is needed there, as W&B signs these URLs."""
+    edges = [
+        {
+            "node": {
+                "__typename": "File",
+                "name": name,
+                "directUrl": f"{memory.url}/storage/artifact/{artifact.id}/{name}",
+            }
+        }
+        for name in artifact.files
+    ]
+    return {"edges": edges, "pageInfo": LAST_PAGE}
 
 
 def _manifest_node(memory: Memory, artifact_id: str) -> Json:
@@ -198,7 +245,10 @@ def _artifact_node(artifact: ServedArtifact) -> Json:
 
 
 OPERATIONS: Mapping[str, Callable[[Memory, Json], Json]] = {
+    "AddAliases": add_aliases,
     "ArtifactByID": artifact_by_id,
+    "ArtifactByName": plain_artifact_by_name,
+    "ArtifactFileUrls": artifact_file_urls,
     "ArtifactManifest": artifact_manifest,
     "ArtifactMembershipByName": artifact_by_name,
     "ArtifactType": artifact_type,
@@ -208,6 +258,8 @@ OPERATIONS: Mapping[str, Callable[[Memory, Json], Json]] = {
     "CreateArtifactFiles": create_artifact_files,
     "CreateArtifactManifest": create_manifest,
     "FetchArtifactManifest": artifact_manifest,
+    "GetArtifactFileUrls": artifact_file_urls,
+    "GetArtifactMembershipFileUrls": membership_file_urls,
     "RunOutputArtifacts": run_artifacts,
     "UpdateArtifact": update_artifact,
     "UpdateArtifactManifest": update_manifest,

@@ -29,18 +29,19 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
         "createRunFiles", "notifyScriptableRunAlert", "updateArtifact", "upsertBucket",
         "useArtifact",
     ),
+    "Project": ("artifact", "artifactCollection", "artifactType", "id", "name", "run", "runs"),
     "Query": ("artifact", "clientIDMapping", "entity", "project", "serverInfo", "viewer"),
     "ServerInfo": ("cliVersionInfo", "features", "latestLocalVersionInfo"),
     "ServerSettings": (),
     "UseArtifactInput": ("artifactID", "entityName", "projectName", "runName", "usedAs"),
 }  # fmt: skip
-_QUESTION = re.compile(r'(\w+):\s*__type\(\s*name:\s*(?:"(\w+)"|\$(\w+))\s*\)')
+_QUESTION = re.compile(r'(?:(\w+):\s*)?__type\(\s*name:\s*(?:"(\w+)"|\$(\w+))\s*\)')
 
 
 def asked_types(query: str, variables: Json) -> dict[str, str]:
     """The types that a query asks for, by the names under which it wants them."""
     return {
-        alias: name or str(variables.get(variable))
+        alias or "__type": name or str(variables.get(variable))
         for alias, name, variable in _QUESTION.findall(query)
     }
 
@@ -51,9 +52,9 @@ def describe_types(types: Mapping[str, str]) -> Json:
     Raises:
         KeyError: If this server has no such type.
     """
-    return {alias: _described(_TYPES[name]) for alias, name in types.items()}
+    return {alias: _described(name) for alias, name in types.items()}
 
 
-def _described(fields: tuple[str, ...]) -> Json:
-    named = [{"name": name, "args": []} for name in fields]
-    return {"fields": named, "inputFields": named}
+def _described(kind: str) -> Json:
+    named = [{"name": name, "args": []} for name in _TYPES[kind]]
+    return {"name": kind, "fields": named, "inputFields": named}

@@ -335,6 +335,27 @@ def test_the_same_data_in_every_container_has_not_drifted(folder: Path) -> None:
     assert wbmon.check_drift(reference, moved).features["amount"].drifted
 
 
+def test_a_reference_that_was_promoted_is_loaded_by_its_alias_in_wandb(
+    folder: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    settings = {"model": "payments", "record": wbmon.Profile}
+    promote = tracked(server, "promotion")(
+        wbmon.PromoteReference("smoke.promote", uri=str(folder / "a"), reason="new", **settings)
+    )
+    assert promote(record=wbmon.profile_data(payments(500))).promoted
+    load = wbmon.LoadReference(
+        "smoke.load",
+        uri=str(folder / "b"),
+        wandb_artifact="ops/p/payments-profile:production",
+        api_host=server.url,
+        **settings,
+    )
+    assert load().n_rows == 500
+    server.fault = Fault("refuse")
+    assert load().n_rows == 500
+
+
 def test_drift_can_be_ranked_by_importance() -> None:
     frame = payments(500).dropna()
     model = LogisticRegression().fit(frame[FEATURES], frame["fraud"])

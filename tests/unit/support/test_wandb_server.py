@@ -102,7 +102,12 @@ def test_an_online_run_arrives_whole_and_can_be_read_with_the_api(
     assert [run.id for run in api.runs("ops/p")] == ["r1"]
     logged = {artifact.name: artifact for artifact in read.logged_artifacts()}
     assert logged["reports:v0"].state == "COMMITTED"
-    assert api.artifact("ops/p/reports:nightly").metadata == {"rows": 2}
+    report = api.artifact("ops/p/reports:nightly")
+    assert report.metadata == {"rows": 2}
+    assert Path(report.download(tmp_path / "d"), "report.html").read_text() == "<b>drift</b>"
+    report.aliases.append("best")
+    report.save()
+    assert api.artifact("ops/p/reports:best").version == report.version
     assert [file.name for file in read.files()] != []
     read.tags.append("best")
     read.update()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from flytekit import workflow
+from flytekit import Secret, workflow
 from flytekit.tools.module_loader import load_object_from_module
 
 import wandb
@@ -130,6 +130,48 @@ def test_an_empty_setting_or_one_of_another_type_is_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=next(iter(changes))):
             PromoteReference("t.promote", **{**settings(BUCKET), "reason": "r", **changes})
+
+
+ARTIFACT = "ops/payments/payments-profile:production"
+SECRET = Secret(group="wandb", key="api_key")
+
+
+def test_a_node_that_follows_an_artifact_is_the_same_in_a_pod_and_has_no_past() -> None:
+    load = LoadReference(
+        "t.load",
+        **settings(
+            BUCKET,
+            wandb_artifact=ARTIFACT,
+            secret=SECRET,
+            api_host="https://w.example.com",
+            timeout_s=5,
+        ),
+    )
+    assert load.security_context.secrets == [SECRET]
+    for node in (load, in_pod(load)):
+        assert node.python_interface.outputs == {"o0": Profile}
+        assert node.python_interface.inputs == {}
+    assert in_pod(load).config == load.config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"wandb_artifact": "payments-profile:production"}, "wandb_artifact must name"),
+        ({"wandb_artifact": None}, "wandb_artifact must name"),
+        ({"wandb_artifact": ARTIFACT, "version": "candidate"}, "version must be left out"),
+        ({"wandb_artifact": ARTIFACT, "timeout_s": 0}, "timeout_s must be positive"),
+        ({"wandb_artifact": ARTIFACT, "secret": "k" * 40}, "must be named by a flytekit.Secret"),
+        ({"secret": SECRET}, "must be left out without wandb_artifact"),
+        ({"api_host": "https://w.example.com"}, "must be left out without wandb_artifact"),
+    ],
+)
+def test_settings_of_an_artifact_that_cannot_be_or_have_no_effect_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        LoadReference("t.load", **settings(BUCKET, **changes))
+    assert "k" * 40 not in str(error.value)
 
 
 def test_what_an_alias_points_at_is_never_cached() -> None:

@@ -33,6 +33,7 @@ REQUESTS: dict[str, Callable[[WandbApi], Any]] = {
     "list_runs": lambda api: api.list_runs("ops", "payments", "group"),
     "send_alert": lambda api: api.send_alert(TARGET, ALERT),
     "has_artifact": lambda api: api.has_artifact("client", "digest"),
+    "ask_for_artifact": lambda api: api.ask_for_artifact("ops", "payments", "profile:production"),
     "set_outcome": lambda api: api.set_outcome(TARGET, 0),
     "read_rows": lambda api: api.read_rows(TARGET, 0, 9, most=5),
     "absent_files": lambda api: api.absent_files(TARGET, {"a.txt"}),

@@ -8,20 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
-from flytekitplugins.wbmon.arguments import require_text
+from flytekit import Secret
+
+from flytekitplugins.wbmon.arguments import real_number, require_text
+from flytekitplugins.wbmon.delivery.artifacts.name import require_artifact_name
+from flytekitplugins.wbmon.delivery.wandb_hosts import require_api_url
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.monitor.versions.history import PRODUCTION
 from flytekitplugins.wbmon.monitor.versions.names import (
     require_alias,
     require_name,
     require_which,
 )
+from flytekitplugins.wbmon.run.api_key import require_api_key
 from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.storage.record_file import RecordFile
 from flytekitplugins.wbmon.tasks._node import Node
@@ -40,6 +47,10 @@ class LoadSettings:
     model: str
     record: str
     version: str
+    wandb_artifact: str
+    secret: Secret | None
+    api_host: str | None
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,47 +86,95 @@ class LoadReference(Node[LoadSettings]):
     The output has the type of the record. The alias is followed when the node runs, so it cannot be
     cached; nodes that get the record can, as its content has a hash.
 
+    With `wandb_artifact` an alias in W&B decides. What the artifact gives is saved as a version in
+    the folder, and is the reference while W&B is away: no answer in time, or none of W&B's, or one
+    of status 408, 429 or 5xx. The log and the Deck say so.
+
     Args:
         name: The task's name.
         uri: Path or URL of the folder of references, as passed to `PromoteReference`.
         model: Name of the model: a file name of at most 200 bytes.
         record: Class of the record: `Profile`, `PerformanceReport`, `LossModel` …
-        version: The alias to follow, or the digest of a version.
+        version: The alias to follow, or the digest of a version; in the folder.
+        wandb_artifact: In its place an artifact of W&B and its alias or version, such as
+            `team/payments/payments-profile:production`. The record is its only file, or the only
+            one whose name ends as `save` names such records: `.wbmon-profile`.
+        secret: The W&B key, which the node requests; None to use W&B's own environment.
+        api_host: URL of the W&B API; None for WANDB_BASE_URL where the node runs, or
+            https://api.wandb.ai.
+        timeout_s: Time limit in seconds for W&B.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a setting is empty, of another type or no such name, or `cache` is set.
+        ConfigError: If a setting is empty, of another type or no such name, `cache` is set, or
+            `version`, `secret` or `api_host` would have no effect.
     """
 
     shared_urls = ("uri",)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword a setting
         self,
         name: str,
         *,
         uri: str,
         model: str,
         record: type[Any],
-        version: str = "production",
+        version: str = PRODUCTION,
+        wandb_artifact: str = "",
+        secret: Secret | None = None,
+        api_host: str | None = None,
+        timeout_s: float = 60.0,
         **task_kwargs: Any,
     ) -> None:
         _require_named(uri=uri, model=model, version=version)
         require_name(model, "model")
         require_which("version", version)
         _refuse_cache(name, task_kwargs)
-        settings = LoadSettings(uri=uri, model=model, record=_format_of(record), version=version)
-        super().__init__(name, settings, **task_kwargs)
+        settings = LoadSettings(
+            uri=uri,
+            model=model,
+            record=_format_of(record),
+            version=version,
+            wandb_artifact=wandb_artifact,
+            secret=secret,
+            api_host=api_host,
+            timeout_s=real_number("timeout_s", timeout_s, above=0),
+        )
+        _require_one_place(settings)
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def _typed_compute(self, config: LoadSettings) -> Callable[..., Any]:
-        return _with_types(self.compute, {"return": _KINDS[config.record]})
+        # W&B does not tell what an alias of its own meant in the past
+        compute = self._follow if config.wandb_artifact else self.compute
+        return _with_types(compute, {"return": _KINDS[config.record]})
 
     def compute(self, at: datetime | None = None) -> Any:
         """Load the record.
 
         Args:
-            at: Where the alias pointed then, for a window of the past; now if not given.
+            at: Where the alias pointed then, for a window of the past; now if not given. No input
+                of a node with `wandb_artifact`.
         """
+        if self.config.wandb_artifact:
+            return self._follow()
         return _files(self.config).load(self.config.model, self.config.version, at=at)
+
+    def _follow(self) -> Any:
+        from flytekitplugins.wbmon.delivery.artifacts.followed import follow_artifact
+
+        settings = self.config
+        api_host = require_api_url(settings.api_host)
+        found = follow_artifact(
+            _files(settings),
+            settings.model,
+            settings.wandb_artifact,
+            api_host=api_host,
+            key=require_api_key(settings.secret, api_host=api_host),
+            timeout_s=settings.timeout_s,
+            by=current_identity(self.name).group,
+        )
+        show_note(found.said)
+        return found.record
 
     def _publish(self, inputs: Mapping[str, Any], outputs: Any) -> None:
         from flytekitplugins.wbmon.publish.lineage import publish_lineage
@@ -250,6 +309,15 @@ def _require_named(**texts: Any) -> None:
         require_text(name, text)
         if not text.strip():
             raise ConfigError(f"{name} must not be empty")
+
+
+def _require_one_place(settings: LoadSettings) -> None:
+    if settings.wandb_artifact != "":
+        require_artifact_name("wandb_artifact", settings.wandb_artifact)
+        if settings.version != PRODUCTION:
+            raise ConfigError("version must be left out with wandb_artifact, whose alias decides")
+    elif settings.secret is not None or settings.api_host is not None:
+        raise ConfigError("secret and api_host must be left out without wandb_artifact")
 
 
 def _refuse_cache(name: str, task_kwargs: Mapping[str, Any]) -> None:

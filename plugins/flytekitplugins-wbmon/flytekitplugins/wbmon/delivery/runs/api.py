@@ -71,6 +71,11 @@ query ClientIDMapping($clientID: ID!) { clientIDMapping(clientID: $clientID) { s
 _ARTIFACT = """
 query ArtifactByID($id: ID!) { artifact(id: $id) { id state digest } }
 """
+_ARTIFACT_BY_NAME = """
+query ArtifactByName($entity: String!, $project: String!, $name: String!) {
+  project(name: $project, entityName: $entity) { artifact(name: $name) { id } }
+}
+"""
 _ROWS = """
 query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,
     $maxStep: Int64!, $pageSize: Int!) {
@@ -118,6 +123,10 @@ class ServerRefusedError(PublishError):
 
 class KeyRefusedError(ServerRefusedError):
     """The server rejects the key itself, whatever it is asked."""
+
+
+class QueryRefusedError(PublishError):
+    """The server understands the request and answers with an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +315,11 @@ class WandbApi:
         found = optional_object(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
+    def ask_for_artifact(self, entity: str, project: str, name: str) -> None:
+        """Ask for an artifact, only to see whether W&B answers; raises as `find_run` does."""
+        names = {"entity": entity, "project": project, "name": name}
+        self._ask("ArtifactByName", _ARTIFACT_BY_NAME, names)
+
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
         """End the run with an exit code, even if it has ended; raises as `find_run` does."""
         # `astuple` gives entity, project, run: the order of the path
@@ -323,7 +337,7 @@ class WandbApi:
         if not isinstance(content, dict):
             raise misunderstood(operation, "an object", content)
         if content.get("errors"):  # GraphQL reports errors with status 200
-            raise PublishError(f"W&B refused {operation}: {error_message(content['errors'])}")
+            raise QueryRefusedError(f"W&B refused {operation}: {error_message(content['errors'])}")
         data = content.get("data")
         if not data or not isinstance(data, dict):
             raise misunderstood(f"`data` of {operation}", "an object", data)

@@ -2,24 +2,22 @@
 
 Neither reports reliably whether anything arrived, so the caller must ask the server afterwards.
 
-The key is in no environment that a process is started with, where everyone who may look at the
-process can read it. wandb's service is started first, and wandb is given the key then.
+wandb's service, which inherits the environment, is started first, and wandb is given the key then.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.process import child_environment
-from flytekitplugins.wbmon.delivery.runs.wandb_environment import usable_environment
+from flytekitplugins.wbmon.delivery.runs.wandb_child import (
+    run_child,
+    server_variables,
+    usable_variables,
+)
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     give_key,
     live_sync,
@@ -27,7 +25,6 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     start_service,
 )
 
-_POLL_S = 0.2
 _SYNC_PROCESS = "flytekitplugins.wbmon.delivery.runs.sync_process"
 # short limits, because the caller tries again until its own time is over
 _PATIENCE: Mapping[str, Any] = {
@@ -41,10 +38,6 @@ _PATIENCE: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
-# wandb takes these for a run of its own; the last two take the place of the key
-_OF_THE_TASK = {
-    "WANDB_CONFIG_PATHS", "WANDB_DISABLED", "WANDB_CREDENTIALS_FILE", "WANDB_IDENTITY_TOKEN_FILE",
-}  # fmt: skip
 
 
 def prepare(api_host: str) -> None:
@@ -53,7 +46,7 @@ def prepare(api_host: str) -> None:
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
     load_lean()
-    usable = _usable(os.environ)
+    usable = usable_variables(os.environ)
     for name in set(os.environ) - set(usable):
         del os.environ[name]
     os.environ.update(_environment(api_host))
@@ -84,8 +77,6 @@ def sync_live(log: Path) -> bool:
 def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], float]) -> bool:
     """Send a finished log with `wandb sync` in a child process, and kill it when the time is over.
 
-    The child stays in this process's group, so that it does not go on when the group is killed.
-
     Args:
         log: The log.
         api_host: URL of the W&B API.
@@ -99,41 +90,14 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], flo
     # wandb writes this file even if nothing arrived, and then skips the log
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", _SYNC_PROCESS, str(log.parent)],
-        env={**_usable(child_environment(key)), **_environment(api_host)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    code = run_child(
+        _SYNC_PROCESS, str(log.parent), variables=_environment(api_host), key=key, until=until
     )
-    if process.stdin is not None:
-        with suppress(OSError):  # it may have ended at once
-            process.stdin.write(key.reveal().encode())
-            process.stdin.close()
-    while process.poll() is None and time.monotonic() < until():
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_POLL_S)
-    in_time = process.poll() is not None
-    process.kill()  # wandb's own service ends with it
-    process.wait()
-    return in_time
-
-
-def _usable(environ: Mapping[str, str]) -> dict[str, str]:
-    usable = usable_environment(environ)
-    return {name: value for name, value in usable.items() if name not in _OF_THE_TASK}
+    return code is not None
 
 
 def _environment(api_host: str) -> dict[str, str]:
     patience = {
         f"WANDB__{name.removeprefix('x_').upper()}": str(value) for name, value in _PATIENCE.items()
     }
-    return {
-        **patience,
-        "WANDB_BASE_URL": api_host,
-        # with weave installed, wandb would open network connections for it
-        "WANDB_DISABLE_WEAVE": "1",
-        "WANDB_ERROR_REPORTING": "false",
-        "WANDB_MODE": "online",
-        "WANDB_SILENT": "true",
-    }
+    return {**patience, **server_variables(api_host)}

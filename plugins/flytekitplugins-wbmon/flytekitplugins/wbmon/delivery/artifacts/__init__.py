@@ -1,0 +1,1 @@
+"""Records that live as W&B artifacts: which one an alias means, and its content."""

@@ -1,0 +1,144 @@
+"""The record in an artifact of W&B, or why there is none: W&B is away, or says no.
+
+What wandb raises does not tell the two apart in all releases. So W&B is asked by a request of our
+own too, before wandb and again after it failed: it is away if nobody answers in time, or what
+answers is not W&B, or has a status that may pass.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from flytekitplugins.wbmon.delivery.artifacts.fetch_process import ANSWER, FILES
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.api import (
+    QueryRefusedError,
+    ServerRefusedError,
+    WandbApi,
+)
+from flytekitplugins.wbmon.delivery.runs.transport import StatusError
+from flytekitplugins.wbmon.delivery.runs.wandb_child import run_child, server_variables
+from flytekitplugins.wbmon.errors import DataError, PublishError
+from flytekitplugins.wbmon.names import on_one_line, shown_name
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.storage.record_file import RecordFile
+from flytekitplugins.wbmon.storage.room import temporary_folder
+
+R = TypeVar("R", bound=RecordFile)
+
+_PROCESS = "flytekitplugins.wbmon.delivery.artifacts.fetch_process"
+_PASSING = (408, 429)
+_SERVER_FAULT = 500
+_SHOWN = 300
+
+
+class AwayError(PublishError):
+    """W&B does not answer, not in time, or with an error that may pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedRecord(Generic[R]):
+    """A record from an artifact.
+
+    Attributes:
+        record: The record.
+        version: The version of the artifact, such as `v3`.
+    """
+
+    record: R
+    version: str
+
+
+def fetch_record(
+    kind: type[R], artifact: str, *, api_host: str, key: ApiKey, timeout_s: float
+) -> FetchedRecord[R]:
+    """Download the record that an artifact has.
+
+    Args:
+        kind: The class of the record.
+        artifact: Full name of the artifact, `entity/project/name:alias`.
+        api_host: URL of the W&B API.
+        key: The W&B key.
+        timeout_s: Time limit in seconds.
+
+    Raises:
+        AwayError: If W&B is away.
+        DataError: If the artifact has no such record, or more than one, or a damaged one.
+        PublishError: If W&B refuses the key, has no such artifact, or the download fails.
+    """
+    until = time.monotonic() + timeout_s
+    api = WandbApi(api_host, key, until=lambda: until)
+    _require_answer(api, artifact)
+    with _own_folder() as name:
+        folder = Path(name)
+        code = run_child(
+            _PROCESS,
+            *(name, artifact, f".{kind.file_format()}", str(math.ceil(timeout_s))),
+            variables=_variables(api_host, name),
+            key=key,
+            until=lambda: until,
+        )
+        if code is None:
+            raise AwayError(f"W&B at {api_host} did not give {artifact!r} within {timeout_s:g} s")
+        answer = _answer(folder / ANSWER, code)
+        if "refused" in answer:
+            raise DataError(answer["refused"])
+        if "failed" in answer:
+            _require_answer(api, artifact)
+            words = SecretRedactor([key.reveal()]).text(on_one_line(answer["failed"]))
+            raise PublishError(
+                f"{artifact!r} must be an artifact of W&B at {api_host} that the key may read: "
+                f"{shown_name(words, _SHOWN)}; check its name and alias, and the key"
+            )
+        content = (folder / FILES / answer["file"]).read_bytes()
+    shown = f"{artifact} ({answer['version']}), {answer['file']}"
+    return FetchedRecord(record=kind.from_bytes(content, shown), version=answer["version"])
+
+
+def _require_answer(api: WandbApi, artifact: str) -> None:
+    entity, project, name = artifact.split("/")
+    try:
+        api.ask_for_artifact(entity, project, name)
+    except QueryRefusedError:
+        return  # it answers; wandb may ask otherwise, or says what is wrong
+    except ServerRefusedError:
+        raise
+    except StatusError as error:
+        if error.status not in _PASSING and error.status < _SERVER_FAULT:
+            raise
+        raise AwayError(str(error)) from error
+    except PublishError as error:
+        raise AwayError(str(error)) from error
+
+
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    # wandb's service may write to its log there until it notices that it is alone
+    return tempfile.TemporaryDirectory(
+        prefix="wandb-artifact-", dir=temporary_folder(), ignore_cleanup_errors=True
+    )
+
+
+def _variables(api_host: str, folder: str) -> dict[str, str]:
+    own = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_DIR", "WANDB_ARTIFACT_DIR")
+    return {
+        **server_variables(api_host),
+        **dict.fromkeys(own, folder),
+        # its entries are for others: of them, `requests` would send the default one to any server
+        "NETRC": os.devnull,
+    }
+
+
+def _answer(path: Path, code: int) -> Mapping[str, Any]:
+    with suppress(OSError, ValueError):
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return answer
+    return {"failed": f"the process that downloads ended with {code} and said nothing"}
