@@ -190,8 +190,9 @@ class PromoteReference(Node[PromoteSettings]):
     it if it found drift, a worse model or an alert, or nothing was measured; an alert node's
     decision does so unless each of its rules was judged and is not breached (a pending or silent
     breach is one). The decision is put on record with the reason, the execution and the numbers of
-    the evidence, so it can be rolled back (`ReferenceFiles.roll_back`). What did so before on the
-    same evidence is not promoted again: a node that runs twice undoes no roll-back.
+    the evidence, so it can be rolled back (`ReferenceFiles.roll_back`). What was rolled back is
+    promoted again only by hand, and nothing twice on the same evidence: a node that runs again
+    undoes no decision.
 
     Args:
         name: The task's name.
