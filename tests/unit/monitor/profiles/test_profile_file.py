@@ -479,7 +479,7 @@ def test_a_profile_that_could_not_be_loaded_is_not_saved(
 MEASURED = """
 import resource, sys
 from flytekitplugins.wbmon import Profile
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import DataError
 Profile.load(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
