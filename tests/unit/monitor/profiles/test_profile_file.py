@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import DriftRule, Profile, check_drift, merge_profiles, profile_data
-from flytekitplugins.wbmon.errors import DataError, StorageError, WbmonError
+from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError, WbmonError
 from flytekitplugins.wbmon.monitor.profiles import profile_file
 from flytekitplugins.wbmon.monitor.profiles.profile_file import features_from_bytes
 from flytekitplugins.wbmon.storage import record_file
@@ -430,8 +430,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "error"),
     [
-        ("foo://x", DataError),
-        ("://x", DataError),
+        ("foo://x", ConfigError),
+        ("://x", ConfigError),
         ("memory://nothing/there", DataError),
         ("http://127.0.0.1:1/a.profile", StorageError),
         ("http://nowhere.invalid/a.profile", StorageError),
