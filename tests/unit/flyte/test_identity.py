@@ -11,7 +11,7 @@ import pytest
 from flyteidl.admin.task_pb2 import TaskSpec
 from flytekit import FlyteContextManager
 from flytekit.bin.entrypoint import setup_execution
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -186,6 +186,7 @@ def test_a_format_that_is_of_no_use_is_refused_at_once(template: str) -> None:
         check_template(template)
 
 
+@example(execution="e", node="{0}", attempt=0)
 @given(execution=st.text(min_size=1), node=st.text(min_size=1), attempt=st.integers(0, 99))
 def test_every_id_is_allowed_short_and_stable(execution: str, node: str, attempt: int) -> None:
     identity = TaskIdentity(is_local=False, execution=execution, node=node, attempt=attempt)

@@ -223,9 +223,11 @@ def run_id(
     if template is None:
         if identity.is_local:
             return None
-        template = pod_name(identity.execution, identity.node, identity.attempt)
-    given = inputs or {}
-    return _fit(PLACEHOLDER.sub(lambda found: _value(identity, found, given), template) + suffix)
+        text = pod_name(identity.execution, identity.node, identity.attempt)
+    else:
+        given = inputs or {}
+        text = PLACEHOLDER.sub(lambda found: _value(identity, found, given), template)
+    return _fit(text + suffix)
 
 
 def _value(identity: TaskIdentity, found: re.Match[str], inputs: Mapping[str, Any]) -> str:
