@@ -169,6 +169,9 @@ def rules_are_loaded(url: str, _: Path) -> None:
     assert load_rules(f"{url}/rules.yaml") == (AlertRule(metric="performance.accuracy", below=0.8),)
     with pytest.raises(ConfigError, match=r"none\.yaml must be a readable YAML file"):
         load_rules(f"{url}/none.yaml")
+    write_file(files, path, b"")
+    with pytest.raises(ConfigError, match=r"rules\.yaml must"):
+        load_rules(f"{url}/rules.yaml")
 
 
 def a_folder_waits_for_its_delivery(url: str, folder: Path) -> None:

@@ -58,6 +58,7 @@ def compiling(folder: Path, raw: str) -> Iterator[FlyteContext]:
         ("simplecache::s3://bucket/reference", "one URL, got simplecache::"),
         ("/mnt/s3://bucket/reference", "at a URL that pods reach"),
         ("local:///mnt/reference", "at a URL that pods reach"),
+        ("memory://reference", "at a URL that pods reach"),
     ],
 )
 def test_a_file_where_no_pod_can_read_it_is_refused_when_packaged(

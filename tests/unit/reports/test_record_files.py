@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
+from datetime import timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -150,6 +151,20 @@ for path in sys.argv[1:]:
     record.save("again")
     print(sha256(open("again", "rb").read()).hexdigest())
 """
+
+
+def test_what_has_another_file_is_not_equal() -> None:
+    made = next(record for record in REPORTS if isinstance(record, Decision))
+    east = made.at.astimezone(timezone(timedelta(hours=9)))
+    alerts = [replace(made.alerts[0], value=value) for value in (0.0, -0.0, 0)]
+    decisions = [
+        *(replace(made, alerts=(alert,)) for alert in alerts),
+        replace(made, at=east),
+        made,
+    ]
+    for one in decisions:
+        for other in decisions:
+            assert (one == other) is (one.to_bytes() == other.to_bytes())
 
 
 def test_another_process_saves_the_same_bytes(saved: dict[str, RecordFile], tmp_path: Path) -> None:

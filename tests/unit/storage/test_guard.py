@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import adlfs
 import fsspec
 import pytest
 import s3fs
@@ -348,5 +349,7 @@ def test_data_that_cannot_be_reached_are_not_called_no_parquet(
 
 def test_a_store_that_lacks_a_setting_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    # fsspec's file systems live as long as the process, with the settings found first
+    adlfs.AzureBlobFileSystem.clear_instance_cache()
     with pytest.raises(ConfigError, match="account_name"):
         open_filesystem("abfs://container/a")

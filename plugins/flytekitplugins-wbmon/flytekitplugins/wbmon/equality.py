@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -26,13 +27,13 @@ class ByContent:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return _content(self) == _content(other)
+        return bool(_content(self) == _content(other))
 
     def __hash__(self) -> int:
         return hash((type(self), _content(self)))
 
 
-def _content(value: Any) -> Hashable:
+def _content(value: Any) -> Any:
     """What a value holds, in tuples."""
     if is_dataclass(value):
         return tuple(_content(getattr(value, field.name)) for field in fields(value))
@@ -43,5 +44,14 @@ def _content(value: Any) -> Hashable:
     if hasattr(value, "tolist"):
         # of numpy: an array, or one number
         return (value.shape, _content(value.tolist())) if value.shape else _content(value.tolist())
-    # tuples take one object for equal to itself, as no two of `nan` are
-    return math.nan if value != value else value  # noqa: PLR0124
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value that holds no others, as files tell it from other values."""
+    if value != value:  # noqa: PLR0124
+        # tuples take one object for equal to itself, as no two of `nan` are
+        return math.nan
+    # one moment in two zones has two files
+    is_negative_zero = isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
+    return str(value) if is_negative_zero or isinstance(value, datetime) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import (
     Decision,
@@ -78,6 +81,35 @@ def test_a_promotion_and_roll_backs_are_on_record(references: ReferenceFiles[Pro
     assert (decisions[0].reason, decisions[0].by) == ("retrained", "exec")
     assert decisions[0].evidence == {"auc": 0.9}
     assert [each.before for each in decisions[:2]] == ["", digests[0]]
+
+
+@given(steps=st.lists(st.integers(-1, 3), max_size=12))
+def test_what_was_rolled_back_is_gone_back_to_only_after_a_person_promoted_it(
+    steps: list[int],
+) -> None:
+    """Against a list of what was promoted and not withdrawn; -1 is a roll-back."""
+    with tempfile.TemporaryDirectory() as folder:
+        references = ReferenceFiles(folder, Profile)
+        digests = [references.save("a", profile(*range(n))).digest for n in range(1, 5)]
+        path: list[int] = []
+        for step in steps:
+            if step >= 0:
+                references.promote("a", digests[step], reason="r")
+                if path[-1:] != [step]:
+                    path.append(step)
+                continue
+            left = [each for each in path if each != path[-1]]
+            if not left:
+                with pytest.raises(DataError, match="must have a version before"):
+                    references.roll_back("a", reason="r")
+                continue
+            before, path = path[-1], left
+            decision = references.roll_back("a", reason="r")
+            assert (decision.before, decision.digest) == (digests[before], digests[path[-1]])
+            again = promote_reference(
+                references, "a", profile(*range(before + 1)), reason="r", evidence=[drift()]
+            )
+            assert not again.promoted
 
 
 def test_a_version_promoted_again_after_a_roll_back_can_be_rolled_back(
@@ -285,6 +317,28 @@ def test_a_damaged_history_is_an_error_that_names_it(
     assert history.read_text(encoding="latin-1") == content
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+def test_a_history_with_numbers_that_no_program_writes_is_damaged(
+    references: ReferenceFiles[Profile], number: str
+) -> None:
+    digest = references.save("a", ONE).digest
+    references.promote("a", digest, reason="r", evidence={"auc": 0.5})
+    history = Path(references.uri) / "a" / "wbmon-profile.json"
+    history.write_text(history.read_text().replace("0.5", number))
+    for use in (references.load, references.history):
+        with pytest.raises(DataError, match="must be the history"):
+            use("a")
+
+
+def test_a_time_without_a_zone_in_a_history_is_utc(references: ReferenceFiles[Profile]) -> None:
+    digest = references.save("a", ONE).digest
+    at = references.promote("a", digest, reason="r").at
+    history = Path(references.uri) / "a" / "wbmon-profile.json"
+    history.write_text(history.read_text().replace("+00:00", ""))
+    assert references.load("a", at=at) == ONE
+    assert references.history("a").decisions[0].at == at
+
+
 @pytest.mark.parametrize("content", [b"", b"[" * 100_000, None])
 def test_a_version_that_nobody_can_read_is_not_promoted(
     references: ReferenceFiles[Profile], content: bytes | None
@@ -457,7 +511,9 @@ def test_a_promotion_rests_on_its_evidence(references: ReferenceFiles[Profile]) 
 
 
 EMPTY: list[tuple[type[RecordFile], RecordFile, str]] = [
-    (Profile, profile_data(pd.DataFrame({"x": []})), "no rows"),
+    (Profile, profile_data(pd.DataFrame({"x": []})), "no row with a value"),
+    (Profile, profile_data(pd.DataFrame({"x": [math.nan, math.inf]})), "no row with a value"),
+    (Profile, profile_data(pd.DataFrame(index=range(5))), "no row with a value"),
     (PerformanceReport, performance(n=0), "performance: "),
     (PerformanceReport, performance(baseline=performance()), "worse holds"),
     (DriftReport, drift_report(), "holds"),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flytekit import FlyteContext
 from flytekit.core.type_engine import TypeEngine, TypeTransformer, TypeTransformerFailedError
-from flytekit.exceptions.system import FlyteDownloadDataException
 from flytekit.models.core.types import BlobType
 from flytekit.models.literals import Blob, BlobMetadata, Literal, Scalar
 from flytekit.models.types import LiteralType
@@ -27,6 +26,7 @@ from flytekitplugins.wbmon.flyte.filesystem import (
     require_openable,
 )
 from flytekitplugins.wbmon.flyte.internals import HashedLiteral, is_packaging
+from flytekitplugins.wbmon.flyte.store_outage import input_out_of_reach
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
@@ -45,7 +45,7 @@ from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentRe
 from flytekitplugins.wbmon.monitor.service.report import ServingReport
 from flytekitplugins.wbmon.monitor.service.slo_report import SLOReport
 from flytekitplugins.wbmon.storage.guard import refuse_keys_in
-from flytekitplugins.wbmon.storage.location import is_local
+from flytekitplugins.wbmon.storage.location import is_local, schemes_of
 from flytekitplugins.wbmon.storage.record_file import RecordFile
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
 
         Raises:
             TypeTransformerFailedError: If there is no file of such a record.
-            FlyteDownloadDataException: If the store cannot be read; Flyte tries again.
+            FlyteDownloadDataException: If the store cannot be read; Flyte tries a node again.
         """
         if lv.scalar is None or lv.scalar.blob is None:
             raise TypeTransformerFailedError(
@@ -163,7 +163,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         try:
             return self._read(uri, filesystem=filesystem_of(ctx.file_access, uri))
         except StorageError as error:
-            raise FlyteDownloadDataException(str(error)) from error
+            raise input_out_of_reach(error) from error
 
     def to_html(
         self,
@@ -177,7 +177,8 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
 
     def _require_reachable(self, value: Any) -> None:
         url = _url_of(value)
-        if url is not None:
+        # what is in the memory of this process is in no other
+        if url is not None and not (is_packaging() and schemes_of(url) == ("memory",)):
             require_openable(url)
         elif is_packaging():
             name = self._record.__name__

@@ -33,6 +33,7 @@ from flytekitplugins.wbmon.flyte.memory import (
     primary_container,
 )
 from flytekitplugins.wbmon.flyte.shared_urls import require_shared, require_shared_in_pod
+from flytekitplugins.wbmon.flyte.store_outage import retried_by_flyte
 from flytekitplugins.wbmon.flyte.task_arguments import constructor_arguments, with_deck
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
@@ -43,9 +44,10 @@ from flytekitplugins.wbmon.run.lifecycle import current_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flytekit import Cache
+    from flytekit import Cache, FlyteContext
     from flytekit.configuration import SerializationSettings
     from flytekit.core.base_task import Task
+    from flytekit.models.literals import LiteralMap
 
 C = TypeVar("C")
 
@@ -117,11 +119,17 @@ class Node(PythonInstanceTask[C], Generic[C]):
         """Settings of the node."""
         return self.task_config
 
+    def dispatch_execute(self, ctx: FlyteContext, input_literal_map: LiteralMap) -> Any:
+        """Read the inputs, run and write the outputs, as flytekit does."""
+        with retried_by_flyte():
+            return super().dispatch_execute(ctx, input_literal_map)
+
     def execute(self, **inputs: Any) -> Any:
         """Run `compute` and publish its reports; errors in publishing do not fail the task."""
         given = {name: inputs[name] for name in self.shared_urls if name in inputs}
         require_shared_in_pod(self._called, {**self._shared_settings, **given})
-        outputs = self.compute(**inputs)
+        with retried_by_flyte():
+            outputs = self.compute(**inputs)
         with making_artifacts():
             self._publish(inputs, outputs)
         return outputs

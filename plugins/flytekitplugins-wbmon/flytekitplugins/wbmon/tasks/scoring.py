@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.main_module import found_as_its_function
 from flytekitplugins.wbmon.flyte.memory import request_memory
+from flytekitplugins.wbmon.flyte.store_outage import retried_by_flyte
 from flytekitplugins.wbmon.flyte.task_arguments import with_deck
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.samples.rows import Sample
@@ -144,9 +145,10 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
 
         # before the files are replaced by models: lineage needs their URIs
         given = {"data": data, **inputs}
-        for name, loader in loaders.items():
-            inputs[name] = load_file(loader, inputs[name], name)
-        scored = _score(predict, data, inputs, settings, sample)
+        with retried_by_flyte():
+            for name, loader in loaders.items():
+                inputs[name] = load_file(loader, inputs[name], name)
+            scored = _score(predict, data, inputs, settings, sample)
         with making_artifacts():
             publish_lineage(given, scored, run=current_run())
         return scored if returns == "scored" else scored.predictions

@@ -74,14 +74,15 @@ class _File:
     def __init__(self, path: str) -> None:
         files, place = open_filesystem(path)
         # no more than is allowed, and one byte to see that there is more
-        data = files.cat_file(place, start=0, end=_MOST_BYTES + 1)
+        with files.open(place, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ConfigError(
                 f"{path} must be a readable YAML file of at most {_MOST_BYTES // 1024} KiB; split "
                 "it, one file a monitor"
             )
         self.path = path
-        self.text = bytes(data).decode("utf-8-sig")
+        self.text = data.decode("utf-8-sig")
         self.is_json = _is_json(self.text)
 
     def rules(self) -> tuple[AlertRule, ...]:

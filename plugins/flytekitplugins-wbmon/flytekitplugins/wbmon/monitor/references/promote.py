@@ -52,7 +52,7 @@ def promote_reference(
     A report speaks against it if one of its gates says so (`drift.drifted`, `performance.worse`,
     `alerts.fired` …) or is unknown as nothing was measured. A decision does so too unless it has
     rules, and each of them was judged and is not breached: neither pending nor in silence. A record
-    that is a report is evidence too, and a profile without rows is none. Neither is a version
+    that is a report is evidence too, and a profile without values is none. Neither is a version
     promoted that was rolled back, nor again on evidence that did so before (equal numbers, of a
     decision on the same window): a task that is run again undoes no newer decision.
 
@@ -95,8 +95,8 @@ def promote_reference(
 
 def _objection(record: RecordFile, reports: Sequence[Report]) -> str:
     """Why the record must not be promoted; empty if nothing speaks against it."""
-    if isinstance(record, Profile) and not record.n_rows:
-        return "the profile has no rows"
+    if isinstance(record, Profile) and not any(each.n_values for each in record.features.values()):
+        return "the profile has no row with a value"
     return next((against for report in reports if (against := _against(report))), "")
 
 

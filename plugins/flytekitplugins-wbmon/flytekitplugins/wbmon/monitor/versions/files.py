@@ -117,6 +117,7 @@ class VersionFiles(Generic[H]):
             StorageError: If the store fails, or others keep writing.
         """
         _require_reason(reason, self.NOUN)
+        require_text("alias", alias)
         require_text("by", by)
 
         def change(history: H) -> H:
@@ -166,8 +167,8 @@ class VersionFiles(Generic[H]):
         why = f" (since {last.at:%Y-%m-%d %H:%M} UTC: {last.reason})" if last else ""
         raise DataError(
             f"alias {alias!r} of {self.NOUN} {history.name!r} must point at "
-            f"{replaces[:12] or 'nothing'} to be replaced, it points at "
-            f"{current[:12] or 'nothing'}{why}; compare with that one first"
+            f"{replaces or 'nothing'} to be replaced (a whole digest), it points at "
+            f"{current or 'nothing'}{why}; compare with that one first"
         )
 
     def _path(self, name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timezone
+from math import isfinite
 from typing import Any, TypeVar
 
 from flytekitplugins.wbmon.arguments import require_text
@@ -40,6 +41,13 @@ class AliasDecision:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     at: datetime
     rolled_back: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what anyone may have written into the file; a time without a zone is UTC."""
+        if any(isinstance(each, float) and not isfinite(each) for each in self.evidence.values()):
+            raise ValueError("the numbers of the evidence of a decision must be finite")
+        if self.at.tzinfo is None:
+            object.__setattr__(self, "at", self.at.replace(tzinfo=timezone.utc))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +118,12 @@ def digest_before(history: VersionHistory, alias: str) -> str:
         if decision.alias != alias or decision.before == decision.digest:
             continue
         if decision.rolled_back:
-            path.pop()
+            while path[-1] not in ("", decision.digest):
+                path.pop()
         else:
             path.append(decision.digest)
-    return path[-2] if len(path) > 1 else ""
+    withdrawn = _withdrawn(history, alias)
+    return next((each for each in reversed(path[:-1]) if each not in withdrawn), "")
 
 
 def decided_otherwise(
@@ -121,18 +131,26 @@ def decided_otherwise(
 ) -> str:
     """Why a program must not point an alias at a version again; empty if it may.
 
-    A person moved it away: by a roll-back, or by a decision after one on the same evidence.
+    A person rolled it back, or it was promoted on the same evidence and replaced since.
     """
-    rolled_back = same = False
-    for each in history.decisions:
-        if each.alias == alias and each.rolled_back and each.before == digest:
-            rolled_back = True
-        elif (each.alias, each.digest) == (alias, digest):
-            rolled_back = False
-            same = same or each.evidence == evidence
-    if rolled_back:
+    if digest in _withdrawn(history, alias):
         return f"it was rolled back from {alias}, and is promoted again only by hand"
+    same = any(
+        (each.alias, each.digest) == (alias, digest) and each.evidence == evidence
+        for each in history.decisions
+    )
     return f"{alias} pointed at it before on the same evidence, and was moved since" if same else ""
+
+
+def _withdrawn(history: VersionHistory, alias: str) -> set[str]:
+    """The versions that were rolled back from an alias, and not promoted since."""
+    found: set[str] = set()
+    for each in history.decisions:
+        if each.alias == alias and each.rolled_back:
+            found.add(each.before)
+        elif each.alias == alias:
+            found.discard(each.digest)
+    return found
 
 
 def _found(history: VersionHistory, which: str, at: datetime | None) -> list[Any]:

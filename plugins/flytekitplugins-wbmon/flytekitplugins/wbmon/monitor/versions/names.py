@@ -71,8 +71,8 @@ def require_which(name: str, which: Any) -> None:
     """
     if not isinstance(which, str) or not _WORD.fullmatch(which):
         raise ConfigError(
-            f"{name} must be at most 128 letters of a to z, digits, '.', '_' and '-', such as "
-            f"'production', got {quoted_name(which)}"
+            f"{name} must be at most 128 letters of a to z, digits, '.', '_' and '-', and begin "
+            f"with a letter or a digit, such as 'production', got {quoted_name(which)}"
         )
 
 
