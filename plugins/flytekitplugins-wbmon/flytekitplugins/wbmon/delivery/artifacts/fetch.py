@@ -92,18 +92,11 @@ def fetch_record(
         if "refused" in answer:
             raise DataError(answer["refused"])
         if "failed" in answer:
-            words = SecretRedactor([key.reveal()]).text(on_one_line(answer["failed"]))
-            words = shown_name(words, _SHOWN)
             # the name of a registry is one that only wandb may know how to ask for
             is_there = is_there or answer["is_found"] or _is_there(api, artifact)
-            if is_there and not answer["is_final"]:
-                raise AwayError(
-                    f"W&B at {api_host} has {artifact!r}, and the download failed: {words}"
-                )
-            raise PublishError(
-                f"{artifact!r} must be an artifact of W&B at {api_host} that the key may read: "
-                f"{words}; check its name and alias, and the key"
-            )
+            words = SecretRedactor([key.reveal()]).text(on_one_line(answer["failed"]))
+            is_away = is_there and not answer["is_final"]
+            raise _failure(artifact, api_host, words, is_away=is_away)
         content = (folder / FILES / answer["file"]).read_bytes()
     shown = f"{artifact} ({answer['version']}), {answer['file']}"
     return FetchedRecord(record=kind.from_bytes(content, shown), version=answer["version"])
@@ -121,6 +114,16 @@ def _is_there(api: WandbApi, artifact: str) -> bool:
         if isinstance(error, StatusError) and is_final(error.status):
             raise
         raise AwayError(str(error)) from error
+
+
+def _failure(artifact: str, api_host: str, words: str, *, is_away: bool) -> PublishError:
+    words = shown_name(words, _SHOWN)
+    if is_away:
+        return AwayError(f"W&B at {api_host} has {artifact!r}, and the download failed: {words}")
+    return PublishError(
+        f"{artifact!r} must be an artifact of W&B at {api_host} that the key may read: {words}; "
+        "check its name and alias, and the key"
+    )
 
 
 def _own_folder() -> tempfile.TemporaryDirectory[str]:
@@ -144,6 +147,6 @@ def _answer(path: Path, code: int) -> Mapping[str, Any]:
     with suppress(OSError, ValueError):
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return answer
-    # no fault of W&B, which is asked as before in the next night
+    # a fault of this pod, not of W&B: a copy in its place would hide it night after night
     failed = f"the process that downloads ended with {code} and said nothing"
     return {"failed": failed, "is_found": False, "is_final": True}
