@@ -20,7 +20,8 @@ class Fault:
 
     Attributes:
         kind: `status` answers with an error, `hang` never answers while the fault lasts, `reset`
-            cuts the connection, `delay` answers late, `refuse` closes the port for everybody.
+            cuts the connection, `cut` does so in the middle of an answer, `page` answers with a
+            page to log in, `delay` answers late, `refuse` closes the port for everybody.
         status: The HTTP status of `status`: 401, 403, 404, 409, 429, 500, 502, 503 …
         on: A regular expression searched in `METHOD /path Operation`; empty matches all requests.
         after: How many matching requests are answered first.
@@ -29,7 +30,7 @@ class Fault:
         delay_s: How late `delay` is.
     """
 
-    kind: Literal["status", "hang", "reset", "delay", "refuse"] = "status"
+    kind: Literal["status", "hang", "reset", "cut", "page", "delay", "refuse"] = "status"
     status: int = 503
     on: str = ""
     after: int = 0

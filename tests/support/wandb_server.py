@@ -253,13 +253,10 @@ class _Handler(BaseHTTPRequestHandler):
         app = self.server.app
         fault = app.fault
         if fault and fault.hits(f"{self.command} {path} {operation}"):
-            if fault.kind == "status":
-                return self._send(fault.status, {"errors": [{"message": "planned fault"}]})
             if fault.kind == "delay":
                 time.sleep(fault.delay_s)
             else:
-                self._leave(fault)
-                return 0
+                return self._fail(fault)
         if app.keys and not path.startswith(STORAGE) and self._api_key() not in app.keys:
             return self._send(401, {"errors": [{"message": "invalid API key"}]})
         with app.lock:
@@ -291,6 +288,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, {})
         backend.unknown.append(f"{self.command} {path}")
         return self._send(404, {"error": "not found"})
+
+    def _fail(self, fault: Fault) -> int:
+        if fault.kind == "status":
+            return self._send(fault.status, {"errors": [{"message": "planned fault"}]})
+        if fault.kind == "page":
+            return self._send(200, b"<html>log in</html>", {"Content-Type": "text/html"})
+        if fault.kind == "cut":
+            self.close_connection = True
+            return self._send(200, b"{", {"Content-Length": "100"})
+        self._leave(fault)
+        return 0
 
     def _leave(self, fault: Fault) -> None:
         """End the connection without an answer: at once, or when the fault is over."""

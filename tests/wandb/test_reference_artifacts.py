@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from flytekitplugins.wbmon import (
     profile_data,
     wandb_init,
 )
-from flytekitplugins.wbmon.delivery.artifacts import fetch
+from flytekitplugins.wbmon.delivery.artifacts import fetch, fetch_process
 from flytekitplugins.wbmon.delivery.artifacts.fetch import AwayError, fetch_record
 from flytekitplugins.wbmon.delivery.artifacts.fetch_process import ANSWER, FILES
 from flytekitplugins.wbmon.delivery.artifacts.name import alias_of
@@ -89,6 +89,20 @@ def healthy(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     server.fault = None
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process that downloads does is done in this one, which has loaded wandb."""
+
+    def run(_: str, *arguments: str, variables: Mapping[str, str], key: ApiKey, until: Any) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            fetch_process.main(*arguments, key=key.reveal())
+        return 0
+
+    monkeypatch.setattr(fetch, "run_child", run)
+
+
 def loading(uri: Path | str, **changes: Any) -> Any:
     return LoadReference(
         "t.load",
@@ -141,6 +155,7 @@ def test_what_a_tracked_promotion_logged_is_loaded_by_its_alias(tmp_path: Path) 
         assert server.unknown == []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_an_alias_that_was_moved_is_followed_and_remembered(
     server: WandbServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,7 +180,10 @@ def test_an_alias_that_was_moved_is_followed_and_remembered(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("refuse"), Fault("reset"), *(Fault(status=status) for status in (408, 429, 500, 503))],
+    [
+        *map(Fault, ("refuse", "reset", "cut", "page")),
+        *(Fault(status=status) for status in (302, 307, 407, 408, 429, 500, 503)),
+    ],
     ids=lambda fault: f"{fault.kind} {fault.status}",
 )
 def test_an_outage_is_survived_with_what_the_artifact_gave_last(
@@ -189,12 +207,12 @@ def test_a_store_of_files_that_does_not_answer_is_waited_for_until_the_time_is_o
     last_known(server, tmp_path, profile(3))
     server.fault = Fault(status=503, on=STORAGE)
     start = time.monotonic()
-    assert loading(tmp_path, timeout_s=4).compute().n_rows == 3
+    assert loading(tmp_path, timeout_s=3).compute().n_rows == 3
     # the time limit of wandb's own client is twenty minutes
     assert time.monotonic() - start < 60
 
 
-@pytest.mark.parametrize("status", [302, 401, 403, 404])
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_refusal_is_no_outage(server: WandbServer, tmp_path: Path, status: int) -> None:
     last_known(server, tmp_path, profile(3))
     server.fault = Fault(status=status)
@@ -212,6 +230,7 @@ def test_a_key_that_the_server_does_not_know_is_refused_by_name(
         loading(tmp_path).compute()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_an_alias_that_nobody_knows_is_named_also_if_there_was_one(
     server: WandbServer, tmp_path: Path
 ) -> None:
@@ -225,23 +244,85 @@ def test_an_alias_that_nobody_knows_is_named_also_if_there_was_one(
         artifact.aliases.append("production")
 
 
-def test_a_download_that_is_refused_or_breaks_is_no_outage(server: WandbServer) -> None:
-    server.fault = Fault(status=403, on=STORAGE)
-    with pytest.raises(PublishError, match="403 Client Error") as error:
-        fetching(server, "payments-profile:production")
+BROKEN = [
+    *(
+        Fault(kind, on=f"{STORAGE}{place}")
+        for kind in ("cut", "page")
+        for place in ("manifest", "artifact")
+    ),
+    *(Fault("page", on=name) for name in ("ArtifactMembershipByName", "GetArtifactMembership")),
+    Fault(status=302, on=f"{STORAGE}artifact"),
+    Fault(status=302, on="FetchArtifactManifest"),
+]
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: f"{fault.kind} {fault.on}")
+def test_an_outage_after_the_first_answer_is_one_too(
+    server: WandbServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Fault
+) -> None:
+    last_known(server, tmp_path, profile(3))
+    server.fault = fault
+    assert loading(tmp_path).compute().n_rows == 3
+    assert f"W&B at {server.url} has '{ARTIFACT}', and the download failed: " in caplog.text
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(
+    ("status", "on"),
+    [
+        (403, f"{STORAGE}manifest"), (404, f"{STORAGE}artifact"), (403, "FetchArtifactManifest"),
+        (404, "ArtifactMembershipByName"),
+    ],
+)  # fmt: skip
+def test_a_download_that_is_refused_is_no_outage(
+    server: WandbServer, tmp_path: Path, status: int, on: str
+) -> None:
+    last_known(server, tmp_path, profile(3))
+    server.fault = Fault(status=status, on=on)
+    with pytest.raises(PublishError, match="check its name and alias, and the key") as error:
+        loading(tmp_path).compute()
     assert not isinstance(error.value, AwayError)
+    # where wandb looks for a file whose URL is refused
+    server.unknown[:] = [one for one in server.unknown if "/artifactsV2/" not in one]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_found", "kind"),
+    [
+        ("payments-profile", False, AwayError),
+        ("nobodys", True, AwayError),
+        ("nobodys", False, PublishError),
+    ],
+)
+def test_what_breaks_is_an_outage_if_either_question_found_the_artifact(
+    server: WandbServer, monkeypatch: pytest.MonkeyPatch, name: str, is_found: bool,
+    kind: type[Exception],
+) -> None:  # fmt: skip
+    def run(_: str, folder: str, *__: str, **___: Any) -> int:
+        told = {"failed": f"OSError: broken {KEY}", "is_found": is_found, "is_final": False}
+        Path(folder, ANSWER).write_text(json.dumps(told))
+        return 0
+
+    monkeypatch.setattr(fetch, "run_child", run)
+    with pytest.raises(PublishError, match="OSError: broken") as error:
+        fetching(server, f"{name}:production")
+    assert type(error.value) is kind
+    assert KEY not in str(error.value)
 
 
 def test_a_server_that_went_away_meanwhile_is_away(
     server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*_: Any, **__: Any) -> int:
+    def run(_: str, folder: str, *__: str, **___: Any) -> int:
         server.fault = Fault(status=502)
+        told = {"failed": "CommError: no", "is_found": False, "is_final": False}
+        Path(folder, ANSWER).write_text(json.dumps(told))
         return 0
 
     monkeypatch.setattr(fetch, "run_child", run)
     with pytest.raises(AwayError, match="502"):
-        fetching(server, "payments-profile:production")
+        fetching(server, "nobodys:production")
 
 
 def test_a_server_that_does_not_know_our_question_may_know_that_of_wandb(
@@ -269,6 +350,7 @@ def test_a_process_that_dies_is_told_as_what_it_is(
         fetching(server, "payments-profile:production")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_is_no_such_record_is_refused_with_the_file(server: WandbServer) -> None:
     with pytest.raises(DataError, match=r"exactly one file, or .* found 2: 'one.wbmon-profile'"):
         fetching(server, "both:production")
@@ -322,6 +404,7 @@ def test_the_key_reaches_its_server_only_and_no_environment(
     assert {one.api_key for one in asked if not one.path.startswith(STORAGE)} == {KEY}
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_another_kind_of_record_of_the_model_is_kept_apart(
     server: WandbServer, tmp_path: Path
 ) -> None:

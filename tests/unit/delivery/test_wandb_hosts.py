@@ -100,6 +100,22 @@ def test_pages_at_an_address_that_is_none_are_those_of_the_api(
     assert hosts.page_url(OWN) == OWN
 
 
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("HTTP://[::1]:8080/", "http://[::1]:8080"),
+        ("https://Host.example.com:80", "https://host.example.com:80"),
+        ("https://example.com/Wandb/", "https://example.com/Wandb"),
+        ("https://api.forge.coreweave.com", CLOUD),
+        ("https://API.wandb.ai:443", CLOUD),
+        ("http://[", "http://["),
+    ],
+)
+def test_a_server_is_written_in_one_way(url: str, server: str) -> None:
+    assert hosts.server_of(url) == server
+    assert hosts.is_same_server(url, server)
+
+
 def test_a_login_is_looked_up_by_the_name_of_the_server() -> None:
     assert hosts.login_names("https://wandb.example.com:8443/x") == (
         "wandb.example.com:8443",

@@ -45,3 +45,17 @@ def test_each_artifact_of_each_server_has_an_alias_of_its_own() -> None:
     assert len(aliases) == 2 * len(names)
     # what a folder of references takes for an alias, and for no digest
     assert all(re.fullmatch(r"wandb\.[A-Za-z0-9._-]{1,80}", alias) for alias in aliases)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "HTTPS://w.example.com", "https://W.Example.COM", "https://w.example.com/",
+        "https://w.example.com:443",
+    ],
+)  # fmt: skip
+def test_the_alias_is_one_however_the_server_is_written(same: str) -> None:
+    one = "https://w.example.com"
+    assert alias_of("a/b/c:d", same) == alias_of("a/b/c:d", one)
+    for other in ("http://w.example.com", f"{one}:8443", f"{one}/x", f"{one}/X"):
+        assert alias_of("a/b/c:d", other) != alias_of("a/b/c:d", one)

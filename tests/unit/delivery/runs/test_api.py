@@ -161,6 +161,17 @@ def test_an_answer_that_is_none_is_an_error_of_delivery(
         REQUESTS[name](api(server))
 
 
+@pytest.mark.parametrize(
+    ("project", "is_there"),
+    [(None, False), ({"artifact": None}, False), ({"artifact": {"id": "a"}}, True)],
+)
+def test_an_artifact_is_there_if_the_server_says_so(
+    server: AnyServer, project: Any, is_there: bool
+) -> None:
+    server.answer = data(project=project)
+    assert api(server).ask_for_artifact("ops", "payments", "profile:production") is is_there
+
+
 FIELDS = (
     "data", "project", "run", "runs", "edges", "node", "pageInfo", "endCursor", "hasNextPage",
     "clientIDMapping", "serverID", "artifact", "errors", "group", "history",

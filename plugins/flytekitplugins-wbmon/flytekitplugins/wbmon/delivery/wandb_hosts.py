@@ -102,7 +102,25 @@ def is_same_server(one: str, other: str) -> bool:
     >>> is_same_server("https://wandb.example.com", "https://WANDB.example.com:443/")
     True
     """
-    return _server(one) == _server(other)
+    return server_of(one) == server_of(other)
+
+
+def server_of(api: str) -> str:
+    """The URL of a server, written in one way: lower case, without the port of its scheme.
+
+    >>> server_of("HTTPS://WANDB.example.com:443/")
+    'https://wandb.example.com'
+    """
+    parts = _parts(api)
+    host = parts.hostname
+    if host in (_FORGE_API, _FORGE):
+        return CLOUD
+    if not host:
+        return api
+    place = f"[{host}]" if ":" in host else host
+    if parts.port not in (None, _PORTS.get(parts.scheme)):
+        place += f":{parts.port}"
+    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
 
 
 def login_names(api: str) -> tuple[str, ...]:
@@ -142,13 +160,3 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         return urlsplit("")
     return parts
-
-
-def _server(url: str) -> tuple[str, ...]:
-    parts = _parts(url)
-    if parts.hostname in (_FORGE_API, _FORGE):
-        return _server(CLOUD)
-    if not parts.hostname:
-        return (url,)
-    port = parts.port or _PORTS.get(parts.scheme, 0)
-    return parts.scheme, parts.hostname, str(port), parts.path.rstrip("/")

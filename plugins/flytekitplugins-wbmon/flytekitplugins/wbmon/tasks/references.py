@@ -88,7 +88,7 @@ class LoadReference(Node[LoadSettings]):
 
     With `wandb_artifact` an alias in W&B decides. What the artifact gives is saved as a version in
     the folder, and is the reference while W&B is away: no answer in time, or none of W&B's, or one
-    of status 408, 429 or 5xx. The log and the Deck say so.
+    of status 3xx, 407, 408, 429 or 5xx, or a download that breaks. The log and the Deck say so.
 
     Args:
         name: The task's name.

@@ -1,8 +1,9 @@
 """The record in an artifact of W&B, or why there is none: W&B is away, or says no.
 
-What wandb raises does not tell the two apart in all releases. So W&B is asked by a request of our
-own too, before wandb and again after it failed: it is away if nobody answers in time, or what
-answers is not W&B, or has a status that may pass.
+What wandb raises does not tell the two apart in all releases. So a question of our own, before
+wandb's, decides whether W&B knows the artifact and the key may read it. W&B is away if nobody
+answers that in time, or what answers is not W&B, or has a status that may pass. It is away too if
+it has the artifact and the download fails, however it does, unless a server refuses that for good.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from flytekitplugins.wbmon.delivery.artifacts.fetch_process import ANSWER, FILES
+from flytekitplugins.wbmon.delivery.artifacts.fetch_process import ANSWER, FILES, is_final
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.api import (
     QueryRefusedError,
@@ -36,13 +37,11 @@ from flytekitplugins.wbmon.storage.room import temporary_folder
 R = TypeVar("R", bound=RecordFile)
 
 _PROCESS = "flytekitplugins.wbmon.delivery.artifacts.fetch_process"
-_PASSING = (408, 429)
-_SERVER_FAULT = 500
 _SHOWN = 300
 
 
 class AwayError(PublishError):
-    """W&B does not answer, not in time, or with an error that may pass."""
+    """W&B does not answer, not in time, with an error that may pass, or with something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +70,13 @@ def fetch_record(
         timeout_s: Time limit in seconds.
 
     Raises:
-        AwayError: If W&B is away.
+        AwayError: If W&B is away, or goes away before the content is there.
         DataError: If the artifact has no such record, or more than one, or a damaged one.
-        PublishError: If W&B refuses the key, has no such artifact, or the download fails.
+        PublishError: If W&B refuses the key, has no such artifact, or the download is refused.
     """
     until = time.monotonic() + timeout_s
     api = WandbApi(api_host, key, until=lambda: until)
-    _require_answer(api, artifact)
+    is_there = _is_there(api, artifact)
     with _own_folder() as name:
         folder = Path(name)
         code = run_child(
@@ -93,31 +92,38 @@ def fetch_record(
         if "refused" in answer:
             raise DataError(answer["refused"])
         if "failed" in answer:
-            _require_answer(api, artifact)
+            # the name of a registry is one that only wandb may know how to ask for
+            is_there = is_there or answer["is_found"] or _is_there(api, artifact)
             words = SecretRedactor([key.reveal()]).text(on_one_line(answer["failed"]))
-            raise PublishError(
-                f"{artifact!r} must be an artifact of W&B at {api_host} that the key may read: "
-                f"{shown_name(words, _SHOWN)}; check its name and alias, and the key"
-            )
+            is_away = is_there and not answer["is_final"]
+            raise _failure(artifact, api_host, words, is_away=is_away)
         content = (folder / FILES / answer["file"]).read_bytes()
     shown = f"{artifact} ({answer['version']}), {answer['file']}"
     return FetchedRecord(record=kind.from_bytes(content, shown), version=answer["version"])
 
 
-def _require_answer(api: WandbApi, artifact: str) -> None:
+def _is_there(api: WandbApi, artifact: str) -> bool:
     entity, project, name = artifact.split("/")
     try:
-        api.ask_for_artifact(entity, project, name)
+        return api.ask_for_artifact(entity, project, name)
     except QueryRefusedError:
-        return  # it answers; wandb may ask otherwise, or says what is wrong
+        return False  # it answers; wandb may ask otherwise, or says what is wrong
     except ServerRefusedError:
         raise
-    except StatusError as error:
-        if error.status not in _PASSING and error.status < _SERVER_FAULT:
+    except PublishError as error:
+        if isinstance(error, StatusError) and is_final(error.status):
             raise
         raise AwayError(str(error)) from error
-    except PublishError as error:
-        raise AwayError(str(error)) from error
+
+
+def _failure(artifact: str, api_host: str, words: str, *, is_away: bool) -> PublishError:
+    words = shown_name(words, _SHOWN)
+    if is_away:
+        return AwayError(f"W&B at {api_host} has {artifact!r}, and the download failed: {words}")
+    return PublishError(
+        f"{artifact!r} must be an artifact of W&B at {api_host} that the key may read: {words}; "
+        "check its name and alias, and the key"
+    )
 
 
 def _own_folder() -> tempfile.TemporaryDirectory[str]:
@@ -141,4 +147,6 @@ def _answer(path: Path, code: int) -> Mapping[str, Any]:
     with suppress(OSError, ValueError):
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return answer
-    return {"failed": f"the process that downloads ended with {code} and said nothing"}
+    # a fault of this pod, not of W&B: a copy in its place would hide it night after night
+    failed = f"the process that downloads ended with {code} and said nothing"
+    return {"failed": failed, "is_found": False, "is_final": True}

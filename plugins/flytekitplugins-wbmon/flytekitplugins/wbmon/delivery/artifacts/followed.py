@@ -57,7 +57,7 @@ def follow_artifact(
     Raises:
         AwayError: If W&B is away, and this artifact was never loaded into the folder.
         DataError: If the artifact has no such record, or more than one, or a damaged one.
-        PublishError: If W&B refuses the key, has no such artifact, or the download fails.
+        PublishError: If W&B refuses the key, has no such artifact, or the download is refused.
         StorageError: If the folder cannot be read or written.
     """
     alias = alias_of(artifact, api_host)

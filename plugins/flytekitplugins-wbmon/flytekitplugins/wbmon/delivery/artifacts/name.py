@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from flytekitplugins.wbmon.delivery.wandb_hosts import server_of
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import digest_of, quoted_name
 
@@ -33,14 +34,15 @@ def require_artifact_name(name: str, value: Any) -> None:
 def alias_of(artifact: str, api_host: str) -> str:
     """The alias that, in a folder of references, points at what an artifact gave last.
 
-    It is none that a person would give, and different for each artifact of each server.
+    It is none that a person would give, and different for each artifact of each server, however the
+    URL of the server is written.
 
     Args:
         artifact: The full name of the artifact.
         api_host: URL of the W&B API.
 
     >>> alias_of("ops/payments/payments-profile:production", "https://api.wandb.ai")
-    'wandb.ops-payments-payments-profile-production.3a04fb4ed5'
+    'wandb.ops-payments-payments-profile-production.965ab45b22'
     """
     words = re.sub(r"[^\w.-]", "-", artifact, flags=re.ASCII)
-    return f"wandb.{words[:_TOLD]}.{digest_of(f'{api_host} {artifact}', 10)}"
+    return f"wandb.{words[:_TOLD]}.{digest_of(f'{server_of(api_host)} {artifact}', 10)}"

@@ -315,10 +315,11 @@ class WandbApi:
         found = optional_object(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
-    def ask_for_artifact(self, entity: str, project: str, name: str) -> None:
-        """Ask for an artifact, only to see whether W&B answers; raises as `find_run` does."""
+    def ask_for_artifact(self, entity: str, project: str, name: str) -> bool:
+        """Whether there is an artifact that the key may read; raises as `find_run` does."""
         names = {"entity": entity, "project": project, "name": name}
-        self._ask("ArtifactByName", _ARTIFACT_BY_NAME, names)
+        answer = self._ask("ArtifactByName", _ARTIFACT_BY_NAME, names)
+        return bool(optional_object(optional_object(answer, "project"), "artifact"))
 
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
         """End the run with an exit code, even if it has ended; raises as `find_run` does."""
