@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated, Any
 
 from flytekit import FlyteContext
-from flytekit.core.promise import Promise
+from flytekit.extend import Promise
 from flytekit.models.literals import Literal, LiteralMap
 from flytekit.types.error.error import FlyteError
 from flytekit.types.pickle.pickle import FlytePickleTransformer
