@@ -2,19 +2,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flytekit import Secret, conditional, task, workflow
 from flytekit.tools.module_loader import load_object_from_module
-from flytekit.types.error.error import FlyteError
 
 from flytekitplugins.wbmon import (
     AlertRule,
     Channel,
     DeadManCheck,
-    Decision,
     DegradationAlert,
     DriftReport,
     MonitorFailure,
@@ -242,60 +240,6 @@ def test_a_heartbeat_check_takes_a_broken_memory_for_no_sign_of_life(tmp_path: P
     decided = DeadManCheck("t.deadman", watched_uri=str(tmp_path / "m.json"))(at=AT)
     assert decided.fired
     assert "m.json" in decided.decision.findings[0]
-
-
-failed = MonitorFailure(
-    "t.failed",
-    inputs={"kickoff": datetime, "n_rows": int},
-    at="kickoff",
-    owner="payments team",
-    channels=[HOOK],
-)
-
-
-@task
-def breaks(kickoff: datetime, n_rows: int) -> int:
-    if n_rows > 0:
-        raise ValueError("the token=abcdefgh12345 is gone")
-    return n_rows
-
-
-@workflow(on_failure=failed)
-def monitored(kickoff: datetime, n_rows: int) -> int:
-    return breaks(kickoff=kickoff, n_rows=n_rows)
-
-
-def test_a_monitor_that_fails_is_reported_by_its_failure_node() -> None:
-    assert set(failed.python_interface.inputs) == {"kickoff", "n_rows", "err"}
-    with pytest.raises(ValueError, match="is gone"):
-        monitored(kickoff=AT, n_rows=3)
-
-
-def test_the_failure_node_in_a_pod_tells_what_failed_without_secrets(
-    hook: Hook, tmp_path: Path
-) -> None:
-    node = in_pod(failed)
-    assert node.python_interface.inputs == failed.python_interface.inputs
-    error = FlyteError(message="ValueError: token=abcdefgh12345 is wrong", failed_node_id="n3")
-    with pod_context(tmp_path, task=node.name) as context:
-        decided = execute(context, node, kickoff=AT, n_rows=5, err=error)
-    assert decided["severity"] == "error"
-    decision: Decision = decided["decision"]
-    assert decision.at == AT
-    (message,) = hook.received
-    assert message["title"] == "monitor failed"
-    assert "node n3: ValueError: token=[SECRET] is wrong" in message["message"]
-    assert "Owner: payments team" in message["message"]
-
-
-def test_a_failure_is_told_also_if_the_time_of_its_window_is_none(
-    hook: Hook, tmp_path: Path
-) -> None:
-    node = MonitorFailure("t.failed", inputs={"day": str}, at="day", channels=[HOOK])
-    with pod_context(tmp_path, task=node.name) as context:
-        decided = execute(context, node, day="last Tuesday", err=None)
-    assert hook.titles == ["monitor failed"]
-    assert "at must be a moment" in decided["decision"].findings[0]
 
 
 def test_another_node_with_the_same_state_file_tells_its_fault_and_fails(

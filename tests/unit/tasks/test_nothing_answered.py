@@ -296,7 +296,7 @@ ELSEWHERE = {
     "JoinLabels": "joins: test_join_labels",
     "LoadReference": "loads what was promoted",
     "MergeProfiles": "merges profiles, of which drift is checked",
-    "MonitorFailure": "tells of nodes that failed: test_alerts",
+    "MonitorFailure": "tells of nodes that failed: test_failure",
     "DeadManCheck": "fires where nothing came: test_heartbeat",
     "PromoteReference": "promotes nothing on nothing: test_references",
     "SyncOfflineRuns": "delivers",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import Any
+from datetime import date, datetime, timedelta, timezone
+from enum import Enum
+from typing import Annotated, Any
 
-from flyteidl.core.types_pb2 import LiteralType as LiteralTypeProto
-from flytekit.core.type_engine import TypeEngine
-from flytekit.models.types import LiteralType
+from flytekit import FlyteContext
+from flytekit.extend import Promise
+from flytekit.models.literals import Literal, LiteralMap
 from flytekit.types.error.error import FlyteError
-from google.protobuf.json_format import MessageToJson, Parse
+from flytekit.types.pickle.pickle import FlytePickleTransformer
 
 from flytekitplugins.wbmon.arguments import moment, require_text
 from flytekitplugins.wbmon.errors import ConfigError
@@ -32,10 +33,16 @@ from flytekitplugins.wbmon.tasks.alerts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureSettings(AlertSettings):
-    """Settings of `MonitorFailure`; `inputs` maps names to Flyte types in JSON."""
+    """Settings of `MonitorFailure`; `inputs` are the names of the workflow's inputs."""
 
-    inputs: Mapping[str, str]
+    inputs: tuple[str, ...]
     at: str = ""
+
+
+# what a literal holds itself; all else is a URL, or says how to make a Python object
+_PLAIN = (str, bool, int, float, date, timedelta, Enum, FlyteError)
+# `Any`, of which flytekit does not warn that it would be pickled: its values are never read
+_UNTOLD: Any = Annotated[Any, FlytePickleTransformer()]
 
 
 class MonitorFailure(Node[FailureSettings]):
@@ -51,12 +58,14 @@ class MonitorFailure(Node[FailureSettings]):
     Make it in the decorator, as here: `pyflyte run file.py --help` cannot show the type of what
     went wrong, and would try to if a variable of the module held the node.
 
-    Each failed execution is reported once.
+    Each failed execution is reported once. Of the inputs only texts, numbers and times are read, so
+    that files, data and records which are missing or damaged do not keep the alert back.
 
     Args:
         name: The task's name.
         inputs: Names and types of all inputs of the workflow; Flyte passes them to this node.
-        at: Name of the input with the time of the window; if empty, the current time is used.
+        at: Name of the input with the time of the window, a time or its ISO text; if empty, or if
+            the input is None, the current time is used.
         owner: Person or team in charge; shown in the alert.
         runbook: Link to instructions; shown in the alert.
         channels: As for `DegradationAlert`.
@@ -100,33 +109,48 @@ class MonitorFailure(Node[FailureSettings]):
         settings = FailureSettings(
             rules=(rule,),
             channels=listed_channels(channels),
-            inputs={key: _type_to_json(kind) for key, kind in inputs.items()},
+            inputs=tuple(inputs),
             at=at,
         )
-        self.compute = _with_inputs(  # type: ignore[method-assign]  # each has the inputs of its workflow
-            self.compute, inputs
-        )
+        self._types = inputs
         super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
 
     @classmethod
     def restore(cls, name: str, config: FailureSettings) -> MonitorFailure:
-        """Rebuild the node from its settings, with the inputs of the workflow."""
+        """Rebuild the node from its settings, which do not say the types of the inputs."""
         node = cls.__new__(cls)
-        types = {key: _type_from_json(text) for key, text in config.inputs.items()}
-        node.compute = _with_inputs(node.compute, types)  # type: ignore[method-assign]  # as above
-        # after `compute` is set, because the interface is read from it
+        node._types = dict.fromkeys(config.inputs, _UNTOLD)  # noqa: SLF001 - as the constructor would
         Node.__init__(node, name, config)
         return node
+
+    def _typed_compute(self, config: FailureSettings) -> Callable[..., Any]:  # noqa: ARG002
+        return _with_inputs(self.compute, self._types)
+
+    def local_execute(self, ctx: FlyteContext, **kwargs: Any) -> Any:
+        """Run outside a pod, where flytekit would first store what the inputs hold."""
+        plain = {name: value for name, value in kwargs.items() if _is_plain(value)}
+        return super().local_execute(ctx, **plain)
+
+    # flytekit would open what the literals point to, which may be why the workflow failed
+    def _literal_map_to_python_input(
+        self,
+        literal_map: LiteralMap,
+        ctx: FlyteContext,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        given = literal_map.literals
+        return {name: _plain(given.get(name)) for name in self.python_interface.inputs}
 
     def compute(self, err: FlyteError | None = None, **inputs: Any) -> Decided:
         """Send the alert for a failed execution.
 
         Args:
             err: The error, which Flyte passes under this name.
-            inputs: The inputs of the workflow.
+            inputs: The inputs of the workflow; None for each that is no text, number or time.
         """
         at, findings = _moment(inputs.get(self.config.at))
-        where = f"node {err.failed_node_id}: {err.message}" if err else "Flyte did not say why"
+        where = "Flyte did not say why"
+        if isinstance(err, FlyteError):
+            where = f"node {err.failed_node_id}: {err.message}"
         pulse = Heartbeat(
             at=at,
             # an error message can be long and can quote a key
@@ -144,8 +168,23 @@ def _moment(given: Any) -> tuple[datetime, tuple[str, ...]]:
         return now, (str(error),)
 
 
+def _is_plain(value: Any) -> bool:
+    # a promise holds a literal already
+    return isinstance(value, (*_PLAIN, Promise))
+
+
+def _plain(literal: Literal | None) -> Any:
+    """The text, number, time or error that a literal holds; None for any other."""
+    scalar = literal.scalar if literal else None
+    while scalar and scalar.union:
+        scalar = scalar.union.value.scalar
+    if scalar and scalar.error:
+        return FlyteError(message=scalar.error.message, failed_node_id=scalar.error.failed_node_id)
+    return scalar.primitive.value if scalar and scalar.primitive else None
+
+
 def _with_inputs(
-    report: Callable[..., Decided], inputs: Mapping[str, type]
+    report: Callable[..., Decided], inputs: Mapping[str, Any]
 ) -> Callable[..., Decided]:
     """Give `report` a signature from which flytekit reads the workflow inputs and `err`."""
 
@@ -167,12 +206,3 @@ def _with_inputs(
     )
     compute.__annotations__ = {**annotations, "return": Decided}
     return compute
-
-
-def _type_to_json(kind: type) -> str:
-    return MessageToJson(TypeEngine.to_literal_type(kind).to_flyte_idl(), indent=None)
-
-
-def _type_from_json(text: str) -> type:
-    literal_type = LiteralType.from_flyte_idl(Parse(text, LiteralTypeProto()))
-    return TypeEngine.guess_python_type(literal_type)
