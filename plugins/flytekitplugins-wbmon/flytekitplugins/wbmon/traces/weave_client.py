@@ -268,8 +268,8 @@ def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str])
 def plain(value: Any) -> Any:
     """Remove the wrappers that weave puts around text, numbers and times returned by an op.
 
-    Flyte checks the types of outputs and does not accept a subclass of `str`. Ops of this task return
-    none of these wrappers; they come from objects that were read from Weave before it.
+    Flyte checks the types of outputs and does not accept a subclass of `str`. Ops in a traced
+    task return none of these wrappers; they come from what was read from Weave before it.
     """
     return _unboxed(value, find_parts().unbox)
 
