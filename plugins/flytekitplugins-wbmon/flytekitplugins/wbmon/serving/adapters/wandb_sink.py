@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
+from flytekitplugins.wbmon.storage.lifetime import close_first
 from flytekitplugins.wbmon.warn import warn
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ class WandbSink:
                 "config": {"service": self._service, "day": day, "instance": self._instance},
             }
         )
+        close_first()
         return _DayRun(day, run, writer)
 
     def _end_day(self) -> None:
