@@ -16,7 +16,7 @@ from flytekitplugins.wbmon import (
     SyncOfflineTraces,
     Variant,
 )
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
 from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
 from flytekitplugins.wbmon.monitor.llm.steps.spans import span_of_call
@@ -120,6 +120,56 @@ def test_in_a_pod_what_cannot_be_sent_waits_below_the_raw_output(
     )
     assert sync.compute() == (1, 1, 0)
     assert len(server.calls) == 5
+
+
+def frame_of(**columns: list[object]) -> StructuredDataset:
+    return StructuredDataset(dataframe=pd.DataFrame(columns))
+
+
+@pytest.mark.parametrize(
+    ("data", "feedback", "told"),
+    [
+        (frame_of(time=[START], input=["a"]), None, "row 0 of the calls must have a timestamp"),
+        (frame_of(time=[START], input=["a"]), None, "it has values in 'time', 'input'"),
+        (frame_of(timestamp=[START, None], route=["a", "b"]), None, "row 1 .* values in 'route'"),
+        (frame_of(timestamp=["noon"]), None, "a time as timestamp.* row 0 has 'noon'"),
+        (frame_of(timestamp=[1_700_000_000]), None, "row 0 has 1700000000"),
+        (frame_of(timestamp=[START], latency_ms=["fast"]), None, "number as latency_ms.* 'fast'"),
+        (frame_of(timestamp=[START], latency_ms=[float("inf")]), None, "latency_ms.* inf"),
+        (calls(2), frame_of(score=[1.0]), "row 0 of the feedback must have a request_id"),
+    ],
+)
+def test_a_table_that_is_no_log_is_refused_before_anything_is_sent(
+    server: WeaveServer, data: StructuredDataset, feedback: StructuredDataset | None, told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        replay(server, rate=1.0).compute(data, feedback)
+    assert server.requests == []
+
+
+def test_an_error_may_be_any_text(server: WeaveServer) -> None:
+    errors = ["Timeout", "500", "null", '["a"]', '{"traceback": "none"}', '{"traceback": [1]}']
+    replay(server).compute(frame_of(timestamp=[START] * 6, error_type=errors))
+    assert {call["exception"] for call in server.calls.values()} == set(errors)
+
+
+def test_calls_without_an_id_are_sampled_and_are_the_same_calls_again(server: WeaveServer) -> None:
+    times = [f"2026-03-02T01:{i // 60:02}:{i % 60:02}Z" for i in range(200)]
+    table = {
+        "timestamp": times,
+        "error_type": [500, *[None] * 199],
+        "conversation_id": range(1, 201),
+    }
+    node = replay(server, rate=0.2)
+
+    first = node.compute(frame_of(**table), frame_of(request_id=["None"], score=[1.0]))
+
+    assert 20 <= first.n_replayed <= 70
+    assert node.compute(frame_of(**table)) == first
+    assert len(server.calls) == first.n_replayed
+    failed = next(call for call in server.calls.values() if call["exception"])
+    assert (failed["exception"], failed["thread_id"]) == ("500.0", "1")
+    assert server.feedback == []
 
 
 def test_sending_needs_a_key(server: WeaveServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,8 @@ CHANGES = {
     ),
     "no digests": without_digests,
     "no digests of rows": without_digests_of_rows,
-    "no wrapper": without("weave.trace.box.unbox"),
+    "no wrapper": without("weave.trace.box.box"),
+    "no way out of the wrapper": without("weave.trace.box.unbox"),
     "a wrapper of other arguments": instead("weave.trace.box.unbox", lambda *, boxed: boxed),
     "a weave that is switched off": lambda patch: patch.setenv("WEAVE_DISABLED", "true"),
 }

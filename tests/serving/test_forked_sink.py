@@ -1,4 +1,4 @@
-"""A live view in a server that forks its workers."""
+"""A live view in a server that forks its workers, and in one that ends without a word."""
 
 from __future__ import annotations
 
@@ -37,3 +37,30 @@ def test_each_worker_shows_its_requests_in_a_run_of_its_own(tmp_path: Path) -> N
     served = [sum(run.column("serving/n_requests")) for run in runs]
     assert sorted(served) == [2, 3]
     assert len({run.id for run in runs}) == 2
+
+
+UNCLOSED = """
+import time
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy, WandbSink
+sink = WandbSink("digits", project="p", entity="ops", every_s=0.2, folder="runs")
+log = PredictionLogger("digits", "log", sampling=SamplingPolicy(rate=1.0), window=0.2, sinks=[sink])
+log.log_prediction(prediction=1.0, latency_ms=1.0)
+while sink._day is None:
+    time.sleep(0.1)
+for _ in range(20):
+    log.log_prediction(prediction=1.0, latency_ms=1.0)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_without_closing_its_log_shows_its_last_requests(
+    tmp_path: Path,
+) -> None:
+    """The end of wandb is registered later than that of the log, so it would come first."""
+    with running(UNCLOSED, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 0, said
+    (run,) = find_runs(tmp_path / "runs")
+    assert sum(run.column("serving/n_requests")) == 21
+    assert run.exit_code == 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +116,75 @@ def test_an_empty_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_V2_API_KEY", " ")
     with pytest.raises(ConfigError, match="got an empty text"):
         read_secret(VERSIONED, holds="a key")
+
+
+@contextmanager
+def mounted(tmp_path: Path, content: bytes) -> Iterator[Path]:
+    """A pod in which the secret is a file; yields the file."""
+    file = tmp_path / "secrets" / "wandb" / "v2" / "api_key"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    with pod_context(tmp_path, env={"FLYTE_SECRETS_DEFAULT_DIR": str(tmp_path / "secrets")}):
+        yield file
+
+
+def test_a_mounted_file_is_read_without_what_editors_put_around_a_text(tmp_path: Path) -> None:
+    with mounted(tmp_path, b"\xef\xbb\xbfvalue\r\n"):
+        assert read_secret(VERSIONED, holds="a key") == "value"
+        assert "value" in mounted_secrets()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00k", "kéy".encode("utf-16"), b"\x80abc"])
+def test_a_mounted_file_of_no_text_is_called_that(tmp_path: Path, content: bytes) -> None:
+    with mounted(tmp_path, content), pytest.raises(ConfigError, match="no text in UTF-8") as caught:
+        read_secret(VERSIONED, holds="a key")
+    assert "version 'v2' must hold a key as text, got bytes" in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert not isinstance(caught.value, SecretNotFoundError)
+
+
+def test_a_variable_of_no_text_is_called_that(tmp_path: Path) -> None:
+    with (
+        pod_context(tmp_path, env={"_FSEC_WANDB_V2_API_KEY": os.fsdecode(b"\xff\xfek")}),
+        pytest.raises(ConfigError, match="no text in UTF-8"),
+    ):
+        read_secret(VERSIONED, holds="a key")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xef\xbb\xbf\r\n"])
+def test_a_mounted_file_of_nothing_is_called_empty(tmp_path: Path, content: bytes) -> None:
+    with mounted(tmp_path, content), pytest.raises(ConfigError, match="got an empty text"):
+        read_secret(VERSIONED, holds="a key")
+
+
+def test_a_mounted_file_that_cannot_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    with mounted(tmp_path, b"value") as file:
+        file.unlink()
+        file.mkdir()
+        with pytest.raises(ConfigError, match=r"cannot read it .*Is a directory") as caught:
+            read_secret(VERSIONED, holds="a key")
+    assert not isinstance(caught.value, SecretNotFoundError)
+
+
+@pytest.mark.parametrize("closed", ["the file", "its folder"])
+def test_a_mounted_file_that_is_closed_to_this_process_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    """As a process that is not root sees it, which the process of a test may be."""
+    with mounted(tmp_path, b"value") as file:
+
+        def refuse(path: Any, *_: Any, **__: Any) -> Any:
+            if Path(path) == file:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return at_hand(path, *_, **__)
+
+        place = "builtins.open" if closed == "the file" else "os.stat"
+        at_hand = open if closed == "the file" else os.stat
+        monkeypatch.setattr(place, refuse)
+        with pytest.raises(ConfigError, match=r"cannot read it .*Permission denied") as caught:
+            read_secret(VERSIONED, holds="a key")
+        monkeypatch.undo()
+    assert not isinstance(caught.value, SecretNotFoundError)
 
 
 def made_in_a_list() -> list[Any]:

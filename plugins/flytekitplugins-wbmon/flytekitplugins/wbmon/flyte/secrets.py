@@ -30,6 +30,7 @@ _FOLDER = "/etc/secrets"
 # nobody mounts more; a folder that is not only secrets must not be read to its end
 _MOST_FILES = 200
 _LARGEST = 64 * 1024
+_NO_TEXT = "got bytes that are no text in UTF-8; create it from the text itself"
 
 
 class SecretNotFoundError(ConfigError):
@@ -51,14 +52,24 @@ def read_secret(secret: Secret, *, holds: str) -> str:
 
     Raises:
         SecretNotFoundError: If the secret was not found.
-        ConfigError: If the secret is not text, or is empty.
+        ConfigError: If the secret is not text, is empty, or cannot be read.
     """
-    value = _look_up(secret)
+    must = f"{_in_words(secret)} must hold {holds} as text"
+    try:
+        value = _look_up(secret)
+    except UnicodeDecodeError:
+        # `from None`: the error holds the bytes
+        raise ConfigError(f"{must}, {_NO_TEXT}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{must}; it is mounted, but this process cannot read it ({error}): let the user of "
+            "the container read the file"
+        ) from error
     if value is None:
         raise SecretNotFoundError(
             f"{_in_words(secret)} must hold {holds}; it was not found. {_cure(secret)}"
         )
-    return checked_text(value, f"{_in_words(secret)} must hold {holds} as text")
+    return checked_text(value, must)
 
 
 def checked_text(value: object, must: str) -> str:
@@ -77,10 +88,15 @@ def checked_text(value: object, must: str) -> str:
     # no message contains the value
     if not isinstance(value, str):
         raise ConfigError(f"{must}, got {type(value).__name__}; give the text itself")
-    if not value.strip():
+    # a secret made from a file often ends in a newline, and one of Windows begins with a mark;
+    # HTTP headers may contain neither
+    text = value.strip().removeprefix("\ufeff").strip()
+    if not text:
         raise ConfigError(f"{must}, got an empty text")
-    # a secret made from a file often ends in a newline, which HTTP headers may not contain
-    return value.strip()
+    # a variable that was set from other bytes has surrogates for them
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ConfigError(f"{must}, {_NO_TEXT}")
+    return text
 
 
 def check_secret(secret: object) -> None:
@@ -171,23 +187,36 @@ def mounted_secrets() -> list[str]:
     for path in itertools.islice(folder.rglob("*"), _MOST_FILES):
         with suppress(OSError):
             if path.is_file() and path.stat().st_size <= _LARGEST:
-                found.append(path.read_text(encoding="utf-8", errors="replace").strip())
+                found.append(path.read_text(encoding="utf-8-sig", errors="replace").strip())
     return found
 
 
 def _look_up(secret: Secret) -> object:
+    """The secret that was found; None if there is none.
+
+    Raises:
+        UnicodeDecodeError: If it is a file of something else than text.
+        OSError: If it is a file that cannot be read.
+    """
     from flytekit import current_context
 
+    secrets = current_context().secrets
+    named = {"group": secret.group, "key": secret.key, "group_version": secret.group_version}
     try:
-        return current_context().secrets.get(
-            group=secret.group, key=secret.key, group_version=secret.group_version
-        )
+        return secrets.get(**named)
+    except UnicodeDecodeError:
+        raise
     except ValueError:
         # flytekit can mount a secret in a variable of any name, but does not read it from there;
         # and outside a pod it reads the secret's own variable only in a task, not in a script
         own = getattr(secret, "env_var", None) or ""
-        local = _local_variable(secret) if current_identity().is_local else ""
-        return os.environ.get(own, os.environ.get(local))
+        is_local = current_identity().is_local
+        found = os.environ.get(own, os.environ.get(_local_variable(secret) if is_local else ""))
+    if found is None and not is_local:
+        # flytekit takes a file in a folder that this process may not enter for one that is missing
+        with suppress(FileNotFoundError, NotADirectoryError):
+            Path(secrets.get_secrets_file(**named)).stat()
+    return found
 
 
 def _cure(secret: Secret) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,14 +36,25 @@ class SpooledRun:
         settings: The arguments of `wandb_init`.
         identity: Identity of the running task.
         key: The W&B key; if None the run is stored and not delivered.
+        store_at: Returns the time on the clock of `time.monotonic()` at which a run that has an
+            offline store and is not confirmed goes there, if that is sooner than the time limit of
+            the delivery. It is asked again and again.
 
     Attributes:
         folder: The run's folder, once it is open.
     """
 
-    def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey | None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        identity: TaskIdentity,
+        key: ApiKey | None,
+        *,
+        store_at: Callable[[], float] = lambda: float("inf"),
+    ) -> None:
         self._settings = settings
         self._key = key
+        self._store_at = store_at
         self._end = RunEnd(settings, identity, has_key=key is not None)
         # a run that others may write is sent by one process at a time
         self._writer = "" if is_exclusive(settings.id, identity) else uuid.uuid4().hex
@@ -120,9 +131,12 @@ class SpooledRun:
         if self._worker is None:
             return "it is an offline run" if self._key is None else "no process could be started"
         began = time.monotonic()
+        has_store = bool(self._end.to_config())
         self._worker.finish(
             self._settings.delivery_timeout_s,
-            until=lambda: terminating_until(began),
+            until=lambda: min(
+                terminating_until(began), self._store_at() if has_store else float("inf")
+            ),
             tally=tally.to_dict(),
         )
         # the worker writes its progress to a file, which is valid even if the worker was killed

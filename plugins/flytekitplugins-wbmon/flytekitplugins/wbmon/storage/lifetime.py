@@ -56,6 +56,16 @@ def follow_process(log: Log) -> None:
         signal.signal(signal.SIGTERM, _close_and_die)
 
 
+def close_first() -> None:
+    """At the exit of the interpreter, close the logs before what was registered until now ends.
+
+    A module that is loaded late registers after this one, and ends before it: so does wandb, and a
+    sink could not write its last row.
+    """
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+
+
 def close_with_child() -> None:
     """Close the logs of a child of `multiprocessing`, which runs no handlers of `atexit`."""
     multiprocessing = sys.modules.get("multiprocessing.process")

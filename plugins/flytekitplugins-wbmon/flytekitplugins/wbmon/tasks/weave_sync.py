@@ -113,14 +113,20 @@ class ReplayToWeave(Node[ReplaySettings]):
         """Send the sampled rows of a window.
 
         Args:
-            data: Rows of the call log or prediction log.
-            feedback: Rows of the feedback log; they are sent with their calls.
+            data: Rows of the call log or prediction log, as `read_calls` and `CompactPredictionLog`
+                give them. Each must have a `timestamp`; of one without a `request_id`, its
+                content is the id.
+            feedback: Rows of the feedback log; they are sent with their calls, by `request_id`.
 
         Returns:
             n_rows: Number of rows that were read.
             n_replayed: Number of rows that became Weave calls.
             n_left: Number of records that could not be delivered.
             kept_in: Where those records are stored; empty if all were delivered.
+
+        Raises:
+            DataError: If a row lacks what it must have, or has something else there; nothing is
+                sent then.
         """
         from flytekitplugins.wbmon.delivery.traces.replay import replay_rows
         from flytekitplugins.wbmon.delivery.traces.spool import Target

@@ -12,7 +12,7 @@ calls. This depends on parts of weave that are not its public API:
 | the setting `client_parallelism` | `weave_parts` | a kill can lose the last calls; logged once |
 | the client that ops record to | `weave_parts` | tasks are not traced |
 | the functions that compute digests | `weave_parts` | tasks are not traced |
-| `unbox` | `weave_parts` | tasks are not traced |
+| `box`, `unbox` | `weave_parts` | tasks are not traced |
 | `thread`, `attributes` | `as_call` | only the ops are calls, not the task; logged once |
 | `WeaveClient.attributes` | `offline_client` | calls in threads of the task lack them |
 | `ObjectRef.uri`, a method or a property | `address` | the prompt's alias is not in Weave; logged |
@@ -268,7 +268,8 @@ def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str])
 def plain(value: Any) -> Any:
     """Remove the wrappers that weave puts around text, numbers and times returned by an op.
 
-    Flyte checks the types of outputs and does not accept a subclass of `str`.
+    Flyte checks the types of outputs and does not accept a subclass of `str`. Ops in a traced
+    task return none of these wrappers; they come from what was read from Weave before it.
     """
     return _unboxed(value, find_parts().unbox)
 

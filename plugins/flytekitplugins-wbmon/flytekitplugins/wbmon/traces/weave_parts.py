@@ -76,6 +76,7 @@ class WeaveParts:
         get_client: Returns the client to which ops record.
         set_client: Sets this client.
         digests: Digest functions for published objects.
+        boxes: The module whose `box` wraps what an op returns, looked up there at each return.
         unbox: Removes weave's wrapper from a value.
     """
 
@@ -85,6 +86,7 @@ class WeaveParts:
     get_client: Callable[[], Any]
     set_client: Callable[[Any], None]
     digests: Digests
+    boxes: Any
     unbox: Callable[[Any], Any]
 
     def make_client(self, entity: str, project: str, write: Write) -> Any:
@@ -100,6 +102,27 @@ class WeaveParts:
             self.set_client(None)
             self.set_client(client)
         return before
+
+    def leave_values_plain(self) -> None:
+        """Let ops return what their functions return while they record to a client of ours.
+
+        Weave wraps text, numbers and times, to attach references to them. Flyte refuses the wrapper
+        where it is passed to a task, and the wrapper of a time without a zone is another time.
+        """
+        if not isinstance(self.boxes.box, _BoxOfOthers):
+            self.boxes.box = _BoxOfOthers(self.boxes.box, self.get_client)
+
+
+class _BoxOfOthers:
+    """Weave's `box` for all clients but ours."""
+
+    def __init__(self, box: Callable[[Any], Any], get_client: Callable[[], Any]) -> None:
+        self._box = box
+        self._get_client = get_client
+
+    def __call__(self, obj: Any) -> Any:
+        server = getattr(self._get_client(), "server", None)
+        return obj if isinstance(server, SpoolServer) else self._box(obj)
 
 
 def find_parts() -> WeaveParts:
@@ -119,6 +142,7 @@ def find_parts() -> WeaveParts:
         get_client=_find(f"{context}:get_weave_client"),
         set_client=_find(f"{context}:set_weave_client_global"),
         digests=_find_digests(),
+        boxes=_find_boxes(),
         unbox=_find("weave.trace.box:unbox"),
     )
 
@@ -148,6 +172,7 @@ def working_parts(entity: str, project: str, *, capture_code: bool) -> WeavePart
     except Exception as error:  # whatever another release does
         problem = f"{type(error).__name__}: {error}"
         raise UnsupportedWeaveError(f"weave {found} works in another way ({problem})") from error
+    parts.leave_values_plain()
     _warn(found, is_late=is_late)
     return parts
 
@@ -250,6 +275,11 @@ def _find_digests() -> Digests:
     )
     digests: Digests = DigestsOfOld(found) if callable(found) else found
     return digests
+
+
+def _find_boxes() -> Any:
+    _find("weave.trace.box:box")
+    return _find("weave.trace.box")
 
 
 def _find(*places: str) -> Any:

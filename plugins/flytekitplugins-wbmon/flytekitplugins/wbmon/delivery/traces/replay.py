@@ -8,18 +8,21 @@ from the rows, so a row with a request id that is replayed twice is one call.
 from __future__ import annotations
 
 import hashlib
-import random
+import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.delivery.store import Kept, OfflineStore
 from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Redact, Spool, Target
 from flytekitplugins.wbmon.delivery.traces.store import clear_or_keep
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 # fixed for ever: another value would change the ids, and send again what Weave has already
 _NAMESPACE = uuid.UUID("6f2f0d5a-9d6c-4f0e-9f0b-2c1d3a5e7b91")
@@ -51,14 +54,14 @@ class Replayed(NamedTuple):
 
 
 def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
-    rows: Iterable[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
     target: Target,
     *,
     folder: Path,
     api_key: str,
     redact: Redact,
     rate: float = 1.0,
-    feedback: Iterable[Mapping[str, Any]] = (),
+    feedback: Sequence[Mapping[str, Any]] = (),
     open_store: Callable[[], OfflineStore] | None = None,
     store_url: str = "",
     deadline_s: float = 300.0,
@@ -66,33 +69,38 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
     """Send a sample of rows; failed calls and calls with a rating are always included.
 
     Args:
-        rows: Rows of the call log.
+        rows: Rows of the call log. Each must have a `timestamp`; of one without a request id, its
+            content is the id.
         target: Server, entity and project to send to.
         folder: Local folder for the spool.
         api_key: The W&B key.
         redact: Applied to every text.
         rate: Share of the other rows, in [0, 1]. A hash of the request id selects them, so each
             replay sends the same rows.
-        feedback: Rows of the feedback log; each is sent with its call.
+        feedback: Rows of the feedback log, each with a `request_id`; they are sent with their call.
         open_store: Opens the store for what cannot be delivered; None leaves that in `folder`.
         store_url: URL of the store, for messages.
         deadline_s: Time limit of the delivery in seconds, and again of the storing.
 
     Returns:
         Counts of the rows, the result of the delivery, and where the rest is.
+
+    Raises:
+        DataError: If a row lacks what it must have, or it is of another kind; then nothing is sent.
     """
+    _check(rows, feedback)
     # by request, as feedback may come in any order and in another file than its call
     ratings: dict[str, list[Mapping[str, Any]]] = {}
     for rating in feedback:
-        ratings.setdefault(str(rating.get("request_id")), []).append(rating)
+        ratings.setdefault(str(rating["request_id"]), []).append(rating)
     spool = Spool(folder, target, redact=redact)
-    n_rows = n_replayed = n_feedback = 0
+    n_replayed = n_feedback = 0
     for row in rows:
-        n_rows += 1
-        own = ratings.get(str(row.get("request_id")), [])
-        if not (own or row.get("error_type") or _share(str(row.get("request_id"))) < rate):
+        request_id = _request_id(row)
+        own = ratings.get(request_id, [])
+        if not (own or row.get("error_type") or _share(request_id) < rate):
             continue
-        call_id = _write_call(spool, row)
+        call_id = _write_call(spool, row, request_id)
         n_replayed += 1
         for rating in own:
             _write_feedback(spool, call_id, rating)
@@ -100,7 +108,38 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
     spool.close()
     result = drain_spool(spool.folder, api_key=api_key, deadline_s=deadline_s)
     kept = clear_or_keep(spool.folder, result, open_store, url=store_url, timeout_s=deadline_s)
-    return Replayed(n_rows, n_replayed, n_feedback, result, kept)
+    return Replayed(len(rows), n_replayed, n_feedback, result, kept)
+
+
+def _check(rows: Sequence[Mapping[str, Any]], feedback: Sequence[Mapping[str, Any]]) -> None:
+    for n, row in enumerate(rows):
+        _require(row, "timestamp", f"row {n} of the calls")
+        try:
+            moment("timestamp", row["timestamp"]) + _duration(row)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError(
+                "a call must have a time as timestamp, or its text as ISO 8601, and a number as "
+                f"latency_ms; row {n} has {quoted_name(row['timestamp'])} and "
+                f"{quoted_name(row.get('latency_ms'))}"
+            ) from error
+    for n, rating in enumerate(feedback):
+        _require(rating, "request_id", f"row {n} of the feedback")
+
+
+def _require(row: Mapping[str, Any], column: str, which: str) -> None:
+    if row.get(column) is None:
+        raise DataError(
+            f"{which} must have a {column}, as rows of the log have; it has values in "
+            f"{listed_names(row, none='no column')}"
+        )
+
+
+def _request_id(row: Mapping[str, Any]) -> str:
+    given = row.get("request_id")
+    if given is not None:
+        return str(given)
+    # not random: a retry would choose other rows, and send the same ones as other calls
+    return hashlib.sha256(repr(sorted(row.items())).encode()).hexdigest()[:32]
 
 
 def _share(request_id: str) -> float:
@@ -109,13 +148,12 @@ def _share(request_id: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _write_call(spool: Spool, row: Mapping[str, Any]) -> str:
+def _write_call(spool: Spool, row: Mapping[str, Any], request_id: str) -> str:
     project = f"{spool.target.entity}/{spool.target.project}"
-    request_id = str(row.get("request_id") or random.getrandbits(64))
     call_id = str(uuid.uuid5(_NAMESPACE, f"{request_id}/{row.get('timestamp')}"))
     # derived, as the log has a duration and no end
-    begun = _time(row["timestamp"])
-    ended = begun + timedelta(milliseconds=float(row.get("latency_ms") or 0.0))
+    begun = moment("timestamp", row["timestamp"])
+    ended = begun + _duration(row)
     attributes = {
         name: value if isinstance(value, str | int | float | bool) else str(value)
         for name, value in row.items()
@@ -133,7 +171,7 @@ def _write_call(spool: Spool, row: Mapping[str, Any]) -> str:
                 "op_name": str(row.get("route") or row.get("gen_ai_operation_name") or "call"),
                 "trace_id": str(row.get("trace_id") or call_id),
                 "parent_id": None,
-                "thread_id": row.get("conversation_id") or row.get("session_id"),
+                "thread_id": _text(row.get("conversation_id") or row.get("session_id")),
                 "started_at": begun.isoformat(),
                 "attributes": {**attributes, "request_id": request_id},
                 "inputs": {"text": row.get("input_text"), "model": str(model)},
@@ -147,7 +185,7 @@ def _write_call(spool: Spool, row: Mapping[str, Any]) -> str:
                 "project_id": project,
                 "id": call_id,
                 "ended_at": ended.isoformat(),
-                "exception": row.get("error_type"),
+                "exception": _text(row.get("error_type")),
                 "output": row.get("output_text"),
                 "summary": {"usage": {str(model): {"requests": 1, **counted}}} if counted else {},
             }
@@ -172,7 +210,11 @@ def _write_feedback(spool: Spool, call_id: str, rating: Mapping[str, Any]) -> No
     )
 
 
-def _time(at: Any) -> datetime:
-    # from Parquet it is a datetime, from a segment text
-    found = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+def _text(value: Any) -> str | None:
+    # numbers, such as the status of an error, are refused by Weave where it wants a text
+    return None if value is None else str(value)
+
+
+def _duration(row: Mapping[str, Any]) -> timedelta:
+    latency_ms = float(row.get("latency_ms") or 0.0)
+    return timedelta(milliseconds=0.0 if math.isnan(latency_ms) else latency_ms)

@@ -139,15 +139,21 @@ class Spool:
         return {place: body} if place else body
 
     def _clean_exception(self, exception: str | None) -> str | None:
-        """Redact an exception, which Weave writes as JSON with the source line of every frame."""
+        """Redact an exception, which Weave writes as JSON with the source line of every frame.
+
+        The error of a replayed call is any text, which may read like JSON, such as a status.
+        """
         if exception is None:
             return None
         try:
             told = read_json(exception)
         except ValueError:
+            told = None
+        if not isinstance(told, dict):
             return str(self._redacted(exception))
-        for frame in told.get("traceback") or ():
-            if not self._capture_code:
+        frames = told.get("traceback")
+        for frame in frames if isinstance(frames, list) else ():
+            if isinstance(frame, dict) and not self._capture_code:
                 frame.pop("text", None)
         return json.dumps(self._redacted(told))
 

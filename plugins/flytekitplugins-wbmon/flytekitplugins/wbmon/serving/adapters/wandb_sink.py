@@ -15,12 +15,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
+from flytekitplugins.wbmon.storage.lifetime import close_first
 from flytekitplugins.wbmon.warn import warn
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ _POLL_S = 0.5
 _MAX_GROUPS = 20
 _PERCENTILES = (50, 95, 99)
 _CLOSE_S = 5.0
+# of these; the rest is for the offline store, before whoever closes the sink ends the process
+_DELIVER_S = 3.0
 
 
 class WandbSink:
@@ -67,6 +71,7 @@ class WandbSink:
     _waiting: deque[tuple[float, Sequence[dict[str, Any]]]]
     _thread: threading.Thread | None
     _day: _DayRun | None
+    _store_at: float
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
         self,
@@ -116,7 +121,12 @@ class WandbSink:
         self._waiting.append((now, rows))
 
     def close(self) -> None:
-        """Write the last row and end the run, waiting at most five seconds for it."""
+        """Write the last row and end the run, waiting at most five seconds for it.
+
+        A run that W&B has not confirmed after three of them goes to the offline store, if there is
+        one.
+        """
+        self._store_at = min(self._store_at, monotonic() + _DELIVER_S)
         self._stop.set()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
@@ -130,6 +140,7 @@ class WandbSink:
             self._instance = self._named if pid == self._maker else f"{self._named}-{pid}"
         self._waiting = deque(maxlen=_MAX_WAITING)
         self._stop = threading.Event()
+        self._store_at = inf
         self._thread = None
         self._day = None
 
@@ -175,7 +186,7 @@ class WandbSink:
         settings = self._settings
         key = read_api_key(self._secret, api_host=settings.resolved_api_host, is_local=True)
         identity = current_identity(self._service)
-        writer = SpooledRun(settings, identity, key)
+        writer = SpooledRun(settings, identity, key, store_at=lambda: self._store_at)
         name = run_id(identity, f"{self._service}-{day}-{self._instance}")
         os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - the folder is a plain text here
         run = writer.open(
@@ -190,6 +201,7 @@ class WandbSink:
                 "config": {"service": self._service, "day": day, "instance": self._instance},
             }
         )
+        close_first()
         return _DayRun(day, run, writer)
 
     def _end_day(self) -> None:
