@@ -267,10 +267,11 @@ def test_what_a_killed_process_left_in_the_spool_is_sent_by_the_next(
 
 @BOTH
 def test_workers_of_a_pool_and_forked_children_that_close_nothing_have_sent_their_rows(
-    begin: str, tmp_path: Path
+    begin: str, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # `local` is the URL of a store that is a folder; the log is sent there as to any bucket
-    root = f"local://{tmp_path}/log"
+    for name, value in s3.fsspec_env.items():
+        monkeypatch.setenv(name, value)
+    root = f"{s3.bucket(f'pool-{uuid4().hex}').root}/log"
     body = """
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -290,7 +291,7 @@ if child == 0:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    run(code(begin, body, root), tmp_path)
+    run(code(begin, body, root), tmp_path, **s3.fsspec_env)
 
     assert numbers(root) == list(range(22))
     assert segments(tmp_path / "spool") == []
@@ -298,9 +299,11 @@ os.waitpid(child, 0)
 
 @BOTH
 def test_what_a_process_that_was_killed_just_now_left_is_sent_by_the_next(
-    begin: str, tmp_path: Path
+    begin: str, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = f"local://{tmp_path}/log"
+    for name, value in s3.fsspec_env.items():
+        monkeypatch.setenv(name, value)
+    root = f"{s3.bucket(f'killed-{uuid4().hex}').root}/log"
     kill = """
 import signal
 for i in range(5): write(i)
@@ -308,10 +311,10 @@ while counts()[0] < 5:
     time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    with running(code(begin, kill, root), home=tmp_path) as process:
+    with running(code(begin, kill, root), home=tmp_path, env=s3.fsspec_env) as process:
         process.communicate(timeout=60)
     assert numbers(tmp_path / "spool") == list(range(5))
-    run(code(begin, "write(5)", root), tmp_path)
+    run(code(begin, "write(5)", root), tmp_path, **s3.fsspec_env)
 
     assert numbers(root) == list(range(6))
     assert segments(tmp_path / "spool") == []
