@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import (
@@ -83,7 +83,9 @@ def test_a_promotion_and_roll_backs_are_on_record(references: ReferenceFiles[Pro
     assert [each.before for each in decisions[:2]] == ["", digests[0]]
 
 
-@given(steps=st.lists(st.integers(-1, 3), max_size=12))
+@example([0, 1, 0, 1, -1, -1])
+@example([2, 0, 1, 0, 1, -1, -1, -1])
+@given(steps=st.lists(st.sampled_from([-1, -1, 0, 1, 2]), max_size=14))
 def test_what_was_rolled_back_is_gone_back_to_only_after_a_person_promoted_it(
     steps: list[int],
 ) -> None:

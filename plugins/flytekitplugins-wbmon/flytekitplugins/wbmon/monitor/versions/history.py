@@ -122,8 +122,9 @@ def digest_before(history: VersionHistory, alias: str) -> str:
                 path.pop()
         else:
             path.append(decision.digest)
-    withdrawn = _withdrawn(history, alias)
-    return next((each for each in reversed(path[:-1]) if each not in withdrawn), "")
+    # the current version may stand there twice, with what was rolled back in between
+    left = {*path} - _withdrawn(history, alias) - {path[-1]}
+    return next((each for each in reversed(path) if each in left), "")
 
 
 def decided_otherwise(
