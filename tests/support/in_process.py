@@ -20,9 +20,19 @@ from flytekit import FlyteContext
 from flytekit.bin.entrypoint import setup_execution
 from flytekit.core.base_task import PythonTask
 from flytekit.core.type_engine import TypeEngine
+from flytekit.tools.module_loader import load_object_from_module
 
+from support.package import SETTINGS
 from support.place import FIRST, Place
 from support.pod import pod_environment
+
+
+def in_pod(task: Any) -> Any:
+    """The task as a pod finds it: from the container's arguments alone."""
+    arguments = task.get_command(SETTINGS)
+    at = arguments.index("--resolver")
+    resolver = load_object_from_module(arguments[at + 1])
+    return resolver.load_task(arguments[arguments.index("--", at) + 1 :])
 
 
 @contextmanager

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flytekit import Secret, conditional, task, workflow
-from flytekit.tools.module_loader import load_object_from_module
 
 from flytekitplugins.wbmon import (
     AlertRule,
@@ -21,12 +19,10 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
-from flytekitplugins.wbmon.tasks._node import Node
 from support.examples import AT, drift_report, performance_report, scoring_report, slo_report
-from support.in_process import execute, pod_context
-from support.package import SETTINGS
+from support.in_process import execute, in_pod, pod_context
 from support.place import Place
-from support.receiver import Hook, web_hook
+from support.receiver import Hook
 from support.wandb_log import find_run
 
 DAY = timedelta(days=1)
@@ -38,21 +34,6 @@ tracked = wandb_init(project="payments", entity="ops", secret=KEY, mode="offline
 
 def firing_report() -> DriftReport:
     return drift_report()
-
-
-@pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    with web_hook() as hook:
-        monkeypatch.setenv("_FSEC_ALERTS_HOOK", hook.url)
-        monkeypatch.setenv("_FSEC_WANDB_API_KEY", "0123456789" * 4)
-        yield hook
-
-
-def in_pod(node: Node[object]) -> Node[object]:
-    """The node as a pod rebuilds it: from the container's arguments alone."""
-    arguments = node.get_command(SETTINGS)
-    resolver = load_object_from_module(arguments[arguments.index("--resolver") + 1])
-    return resolver.load_task(arguments[arguments.index("--", arguments.index("--resolver")) + 1 :])
 
 
 def alert_node(

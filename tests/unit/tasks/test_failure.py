@@ -19,7 +19,6 @@ import pytest
 from flyteidl.core.literals_pb2 import Literal
 from flytekit import FlyteContext, FlyteContextManager, Secret, kwtypes, task, workflow
 from flytekit.models.literals import LiteralMap as LiteralMapModel
-from flytekit.tools.module_loader import load_object_from_module
 from flytekit.tools.translator import get_serializable
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.error import FlyteError
@@ -38,11 +37,11 @@ from flytekitplugins.wbmon import (
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.tasks._node import Node
 from support.examples import AT, drift_report, performance_report
-from support.in_process import pod_context
+from support.in_process import in_pod, pod_context
 from support.literals import from_literals, to_literals
 from support.package import SETTINGS
 from support.pod import prepare_pod
-from support.receiver import Hook, web_hook
+from support.receiver import Hook
 from support.store import Store
 from support.wandb_log import find_run
 
@@ -175,21 +174,6 @@ DAMAGED: dict[str, Literal | None] = {
 
 def failure_node(kind: Any, **settings: Any) -> MonitorFailure:
     return MonitorFailure("t.failed", inputs={"given": kind}, channels=[HOOK], **settings)
-
-
-def in_pod(node: Node[Any]) -> Node[Any]:
-    """The node as a pod rebuilds it: from the container's arguments alone."""
-    arguments = node.get_command(SETTINGS)
-    resolver = load_object_from_module(arguments[arguments.index("--resolver") + 1])
-    return resolver.load_task(arguments[arguments.index("--", arguments.index("--resolver")) + 1 :])
-
-
-@pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
-    with web_hook() as hook:
-        monkeypatch.setenv("_FSEC_ALERTS_HOOK", hook.url)
-        monkeypatch.setenv("_FSEC_WANDB_API_KEY", "0123456789" * 4)
-        yield hook
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from flytekit import (
 )
 from flytekit.deck import DeckField
 from flytekit.extras.accelerators import T4
-from flytekit.tools.module_loader import load_object_from_module
 from flytekit.tools.translator import get_serializable
 from flytekit.types.structured import StructuredDataset
 
@@ -45,7 +44,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.serialize import record_to_json
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.tasks._node import Node, node_resolver
-from support.in_process import execute, pod_context
+from support.in_process import execute, in_pod, pod_context
 from support.package import SETTINGS
 from support.wandb_log import find_run
 
@@ -82,14 +81,6 @@ ARGUMENTS: dict[str, Any] = {
     "shared_memory": "1Gi",
     "timeout": timedelta(minutes=1),
 }
-
-
-def in_pod(node: Node[object]) -> Node[object]:
-    """The node as a pod rebuilds it: from the container's arguments alone."""
-    arguments = node.get_command(SETTINGS)
-    at = arguments.index("--resolver")
-    resolver = load_object_from_module(arguments[at + 1])
-    return resolver.load_task(arguments[arguments.index("--", at) + 1 :])
 
 
 def test_a_command_of_release_0_2_is_understood() -> None:

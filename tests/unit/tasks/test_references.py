@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from flytekit import Secret, workflow
-from flytekit.tools.module_loader import load_object_from_module
 
 import wandb
 from flytekitplugins.wbmon import (
@@ -26,7 +25,7 @@ from flytekitplugins.wbmon import (
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.flyte.type_transformers import RECORDS
 from support.examples import performance_report
-from support.in_process import execute, pod_context
+from support.in_process import execute, in_pod, pod_context
 from support.package import SETTINGS
 from support.place import EXECUTION
 from support.wandb_log import find_run
@@ -36,14 +35,6 @@ BUCKET = "s3://models/references"
 
 def profile(*values: float) -> Profile:
     return profile_data(pd.DataFrame({"x": list(values)}))
-
-
-def in_pod(node: Any) -> Any:
-    """The node as a pod rebuilds it: from the container's arguments alone."""
-    arguments = node.get_command(SETTINGS)
-    at = arguments.index("--resolver")
-    resolver = load_object_from_module(arguments[at + 1])
-    return resolver.load_task(arguments[arguments.index("--", at) + 1 :])
 
 
 def settings(uri: str, **changes: Any) -> dict[str, Any]:

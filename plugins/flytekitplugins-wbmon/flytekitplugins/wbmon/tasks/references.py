@@ -217,7 +217,7 @@ class PromoteReference(Node[PromoteSettings]):
         uri: str,
         model: str,
         record: type[Any],
-        alias: str = "production",
+        alias: str = PRODUCTION,
         reason: str,
         **task_kwargs: Any,
     ) -> None:
